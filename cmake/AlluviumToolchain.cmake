@@ -1,0 +1,18 @@
+# Compiler settings every target shares: warnings, sanitizers, ccache and the mold linker when they are there.
+add_library(alluvium_warnings INTERFACE)
+target_compile_options(alluvium_warnings INTERFACE
+  -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor
+  $<$<BOOL:${ALLUVIUM_WERROR}>:-Werror>)
+
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+endif()
+find_program(MOLD_PROGRAM mold)
+if(MOLD_PROGRAM)
+  add_link_options(-fuse-ld=mold)
+endif()
+if(ALLUVIUM_SANITIZE)
+  add_compile_options(-fsanitize=${ALLUVIUM_SANITIZE} -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${ALLUVIUM_SANITIZE})
+endif()

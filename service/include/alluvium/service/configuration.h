@@ -1,0 +1,99 @@
+// alluvium.toml as a structure: every key, its default, its unit.
+//
+// Purpose: one place that says what can be set. The shipped alluvium.toml documents the same keys for people; a test holds the two together.
+// Threads: plain data.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "alluvium/backbone/device.h"
+#include "alluvium/core/document.h"
+#include "alluvium/memory_bank/codec.h"
+#include "alluvium/memory_bank/retriever.h"
+#include "alluvium/memory_bank/sentences.h"
+
+namespace alluvium::service {
+
+struct ModelsConfiguration {
+  std::string decoder;  ///< GGUF file or Hugging Face directory; empty = the default model in the cache folder
+  std::string encoder;  ///< Hugging Face directory; empty = the default encoder in the cache folder
+  backbone::DeviceOptions device;
+};
+
+struct TemplateConfiguration {
+  std::string prefix;    ///< shared prefix: instructions and worked examples, read once; special tokens are recognised
+  std::string document = "Passage: {title}. {text}\n";  ///< {title}, {text}; without a title the first form below
+  std::string untitled_document = "Passage: {text}\n";
+  std::string question = "Question: {question}\nAnswer:";  ///< {question}
+  std::vector<std::string> stop = {"\n"};
+  int64_t max_chunk_tokens = 1024;
+};
+
+struct AnswerConfiguration {
+  std::string codec = "kv";
+  std::string retrieval = "hybrid";
+  int64_t top_k = 1;       ///< documents read for a question
+  int64_t max_tokens = 32;
+  double temperature = 0;
+  double top_p = 1;
+  int64_t max_question_tokens = 1024;
+  int64_t max_chunks = 4;  ///< chunks read at most, over all documents of a question
+};
+
+struct IngestConfiguration {
+  int64_t batch_tokens = 2048;       ///< tokens read in one forward pass
+  int64_t batch_documents = 64;
+  int64_t queue_documents = 1024;    ///< credit granted to all publishers together
+  int64_t keys_per_document = 64;    ///< sentence keys at most
+  std::size_t queue_bytes = std::size_t{256} << 20;
+  DocumentLimits limits;
+};
+
+struct EndpointConfiguration {
+  std::string address = "127.0.0.1";  ///< loopback only
+  int64_t port = 7400;                ///< requests (ROUTER); 0 = any free port
+  int64_t events_port = 7402;         ///< events (PUB); 0 = any free port
+  int64_t credit_messages = 256;      ///< initial credit of a publisher
+  std::size_t credit_bytes = std::size_t{8} << 20;
+  int64_t answer_threads = 1;         ///< questions answered at once
+  int64_t heartbeat_ms = 2000;
+};
+
+struct Configuration {
+  std::string directory = "alluvium-data";  ///< everything the instance keeps
+  ModelsConfiguration models;
+  TemplateConfiguration prompt;
+  memory_bank::CodecOptions codec;
+  memory_bank::RetrieverOptions retrieval;
+  AnswerConfiguration answer;
+  IngestConfiguration ingest;
+  EndpointConfiguration endpoint;
+  std::size_t cache_bytes = std::size_t{2} << 30;  ///< decoded memories kept in RAM
+  std::string log_level = "info";                  ///< debug | info | warn | error
+};
+
+/// The built-in defaults (the shipped prefix with its worked examples included).
+Configuration default_configuration();
+
+/// Reads a TOML file over the defaults. Throws InvalidArgument naming file, line and key: unknown key, wrong type, value outside its bounds.
+Configuration load_configuration(const std::string& path);
+
+/// As load_configuration, from text; `name` stands in messages.
+Configuration parse_configuration(const std::string& toml, const std::string& name);
+
+/// Sets one key by its dotted name, e.g. "endpoint.port" = "7500" (command-line flags use it). Throws InvalidArgument as above.
+void set_configuration_key(Configuration& configuration, const std::string& key, const std::string& value);
+
+/// Throws InvalidArgument naming the first key whose value is outside its bounds; a non-loopback address is refused here.
+void validate_configuration(const Configuration& configuration);
+
+/// The effective configuration as TOML, every key present.
+std::string to_toml(const Configuration& configuration);
+
+/// ${ALLUVIUM_CACHE:-${XDG_CACHE_HOME:-~/.cache}/alluvium}: where ./run keeps the default models.
+std::string cache_directory();
+
+}  // namespace alluvium::service

@@ -1,0 +1,139 @@
+// The service without its sockets: a document's way in, a question's way out.
+//
+// Purpose: what the endpoint, the benchmarks and the tests call. publish -> validate -> ingest log, fsync -> offset (the ack) -> batcher ->
+//          codec.compress -> one transaction -> index -> adapted event; ask -> candidates -> memories -> prefix -> frozen decoder -> answer.
+// Threads: thread-safe. One ingest thread owns the batcher; one re-make thread runs when memories do not fit the running model.
+//          Callbacks run on the engine's threads and must not block.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "alluvium/backbone/decoder.h"
+#include "alluvium/backbone/encoder.h"
+#include "alluvium/backbone/generation.h"
+#include "alluvium/backbone/tokenizer.h"
+#include "alluvium/core/document.h"
+#include "alluvium/memory_bank/codec.h"
+#include "alluvium/memory_bank/memory_cache.h"
+#include "alluvium/memory_bank/retriever.h"
+#include "alluvium/memory_bank/store.h"
+#include "alluvium/service/configuration.h"
+
+namespace alluvium::service {
+
+/// The frozen models, loaded once and shared by everything.
+struct Models {
+  std::shared_ptr<const backbone::Tokenizer> decoder_tokenizer;
+  std::shared_ptr<const backbone::Decoder> decoder;
+  std::shared_ptr<const backbone::Encoder> encoder;
+};
+
+/// Loads decoder and encoder as the configuration says. Throws InvalidArgument naming the key and the path when a file is missing.
+Models load_models(const Configuration& configuration);
+
+struct Question {
+  std::string text;
+  std::string name_space = "default";
+  std::string codec;        ///< empty = the configured one; none | text | kv
+  int64_t top_k = 0;        ///< documents read; 0 = the configured number
+  int64_t as_of_us = 0;     ///< 0 = newest
+  std::string retrieval;    ///< empty = the configured method
+  std::vector<std::string> document_ids;  ///< read exactly these instead of retrieving (benchmarks: the gold document)
+  int64_t max_tokens = 0;   ///< 0 = the configured number
+  double temperature = -1;  ///< below 0 = the configured value
+  double top_p = -1;        ///< below 0 = the configured value
+  uint64_t seed = 0;
+};
+
+struct Citation {
+  std::string id;
+  uint64_t version = 0;
+  std::string title;
+  double weight = 0;  ///< share of the retrieval score among the documents read, sums to 1
+  double score = 0;   ///< retrieval score
+};
+
+struct Answer {
+  std::string text;
+  std::vector<Citation> citations;  ///< documents read, best first
+  std::string codec;                ///< what answered: differs from the one asked for when memories had to be re-read as text
+  std::string note;                 ///< plain words when something was not as asked: empty bank, memory being re-made
+  double log_probability = 0;
+  std::string finish;  ///< stop | length | cancelled
+  int64_t prompt_tokens = 0;   ///< question tokens read
+  int64_t memory_slots = 0;    ///< slots attended to beside the question
+  int64_t answer_tokens = 0;
+  double retrieve_ms = 0;
+  double load_ms = 0;         ///< memories to prefix (for text: reading)
+  double first_token_ms = 0;  ///< from the call to the first token
+  double total_ms = 0;
+};
+
+/// Something became durable or went.
+struct Event {
+  enum class Kind { adapted, deleted, rejected };
+  Kind kind = Kind::adapted;
+  std::string name_space;
+  std::string id;
+  uint64_t version = 0;
+  int64_t offset = 0;   ///< log offset of the document
+  std::string reason;   ///< rejected: why
+};
+
+struct EngineStatus {
+  memory_bank::StoreCounts store;
+  memory_bank::CacheCounters cache;
+  std::string decoder_fingerprint;  ///< hex
+  std::string encoder_fingerprint;
+  std::string codec;
+  std::string device_reason;
+  int64_t questions = 0;
+  int64_t documents_adapted = 0;  ///< since start
+  int64_t tokens_read = 0;        ///< since start, ingest
+  double ingest_ms = 0;           ///< time inside compress and commit since start
+  bool remaking = false;          ///< memories that do not fit the model are being re-made
+  std::string ingest_error;       ///< why ingest pauses (disk full), empty when it runs
+};
+
+class Engine {
+ public:
+  /// Opens the store, reads the shared prefix, fills the indexes and starts ingesting what the log still holds.
+  /// Throws as Store::open and load_models do.
+  static std::unique_ptr<Engine> start(const Configuration& configuration, Models models);
+
+  virtual ~Engine() = default;
+
+  /// Receives every event after it is durable. Set before the first publish; null to stop.
+  virtual void on_event(std::function<void(const Event&)> callback) = 0;
+
+  /// Appends to the ingest log and returns when the disk has it: the offsets to ack, 0 for duplicates of a session's sequence.
+  /// Documents must have passed validate_document(). Throws ResourceExhausted when the disk is full (nothing logged).
+  virtual std::vector<int64_t> log(std::span<const memory_bank::LogEntry> entries) = 0;
+
+  /// Waits until every offset up to `offset` is applied; false after `timeout_ms`.
+  virtual bool wait_applied(int64_t offset, int64_t timeout_ms) = 0;
+
+  /// Log entries accepted but not applied: what credit is granted against.
+  virtual int64_t backlog() const = 0;
+
+  /// Answers on the caller's thread. `on_text` streams pieces and may return false to cancel.
+  /// Throws InvalidArgument when the question is empty, is not UTF-8 or does not fit (before any computing).
+  virtual Answer ask(const Question& question, const backbone::TextCallback& on_text = nullptr) = 0;
+
+  virtual EngineStatus status() = 0;
+  virtual memory_bank::Store& store() = 0;
+  virtual const memory_bank::Retriever& retriever() const = 0;
+  virtual const memory_bank::Codec& codec(const std::string& name) = 0;
+  virtual const Models& models() const = 0;
+
+  /// Stops taking work, finishes the batch in hand and closes the store. What is logged but not applied is ingested at the next start.
+  virtual void stop() = 0;
+};
+
+}  // namespace alluvium::service
