@@ -1,0 +1,43 @@
+# shellcheck shell=bash
+# Configure and compile. Sourced, never run.
+
+readonly BUILD="$ROOT/build/release"
+
+# find_nvcc: prints the CUDA compiler's path, or nothing.
+find_nvcc() {
+  command -v nvcc || { [[ -x /usr/local/cuda/bin/nvcc ]] && echo /usr/local/cuda/bin/nvcc; } || true
+}
+
+# configure: runs cmake when it has not run with these very arguments; later changes of CMake files ninja sees itself.
+configure() {
+  local arguments=(--preset release "-DALLUVIUM_CACHE=$CACHE") nvcc
+  [[ "${CI:-}" == true ]] && arguments[1]=ci
+  nvcc="$(find_nvcc)"
+  if [[ -n "$nvcc" ]]; then
+    arguments+=(-DALLUVIUM_CUDA=ON "-DCMAKE_CUDA_COMPILER=$nvcc")
+  fi
+  [[ -f "$BUILD/build.ninja" && "$(cat "$BUILD/.arguments" 2>/dev/null)" == "${arguments[*]}" ]] && return
+  say "configuring (${arguments[*]})"
+  local log
+  log="$(mktemp)"
+  if ! (cd "$ROOT" && cmake "${arguments[@]}" >"$log" 2>&1); then
+    cat "$log" >&2
+    fail "cmake cannot configure the build: $(grep -A 1 'CMake Error' "$log" | tail -n 1)"
+  fi
+  rm -f "$log"
+  echo "${arguments[*]}" >"$BUILD/.arguments"
+}
+
+# build_program: everything from a bare machine to build/release/alluvium and the test binaries.
+build_program() {
+  require_machine
+  install_build_packages
+  fill_cache
+  configure
+  if ninja -C "$BUILD" -n | grep -q 'no work to do'; then
+    return
+  fi
+  require_free_mb "$ROOT" 600 "building"
+  say "building"
+  ninja -C "$BUILD" >&2 || fail "the build failed; what the compiler said is above"
+}
