@@ -132,7 +132,8 @@ class Engine {
   virtual const memory_bank::Codec& codec(const std::string& name) = 0;
   virtual const Models& models() const = 0;
 
-  /// Stops taking work, finishes the batch in hand and closes the store. What is logged but not applied is ingested at the next start.
+  /// Stops taking work and finishes the batch in hand; the store closes with the engine. What is logged but not applied is ingested at the
+  /// next start.
   virtual void stop() = 0;
 };
 

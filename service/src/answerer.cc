@@ -1,0 +1,263 @@
+#include "answerer.h"
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+#include <c10/core/InferenceMode.h>
+
+#include "alluvium/core/clock.h"
+#include "alluvium/core/error.h"
+#include "alluvium/core/utf8.h"
+#include "answer_chunks.h"
+#include "answer_stream.h"
+#include "engine_prompt.h"
+
+namespace alluvium::service {
+
+using memory_bank::Codec;
+using memory_bank::Memory;
+
+/// A question checked and completed with the configured values.
+struct Answerer::Request {
+  const Question& question;
+  const Codec* codec = nullptr;
+  memory_bank::RetrievalMethod retrieval = memory_bank::RetrievalMethod::hybrid;
+  int64_t documents = 0;
+  std::vector<backbone::TokenId> tokens;
+  backbone::GenerationOptions generation;
+
+  /// Slots the question and its answer take after the prefix.
+  int64_t room() const { return static_cast<int64_t>(tokens.size()) + generation.max_tokens; }
+};
+
+/// One document chosen for reading, and the part of it that is read.
+struct Answerer::Reading {
+  Citation citation;
+  memory_bank::ChunkRow chunk;
+};
+
+namespace {
+
+/// Each document's share of the retrieval score; equal shares when no score is positive.
+void weigh(std::vector<Citation>& citations) {
+  double total = 0;
+  for (const Citation& citation : citations) {
+    total += std::max(0.0, citation.score);
+  }
+  for (Citation& citation : citations) {
+    citation.weight = total > 0 ? std::max(0.0, citation.score) / total
+                                : 1.0 / static_cast<double>(citations.size());
+  }
+}
+
+}  // namespace
+
+Answerer::Answerer(AnswererContext context)
+    : context_(std::move(context)), end_tokens_(end_tokens(*context_.models.decoder_tokenizer)) {}
+
+Answer Answerer::answer(const Question& question, const backbone::TextCallback& on_text) const {
+  const c10::InferenceMode inference;
+  const Stopwatch whole;
+  const Request request = check(question);
+  Answer answer;
+  answer.prompt_tokens = static_cast<int64_t>(request.tokens.size());
+
+  Stopwatch part;
+  const std::vector<Reading> readings = choose(request, answer);
+  answer.retrieve_ms = part.elapsed_ms();
+
+  part.restart();
+  const Codec* codec = readings.empty() ? context_.codecs.at("none").get() : request.codec;
+  const auto memories = load(readings, codec, answer);
+  answer.codec = codec->name();
+  const backbone::Decoder& decoder = *context_.models.decoder;
+  backbone::KvCache cache =
+      decoder.start(codec->to_prefix(memories, request.room()), request.room());
+  answer.memory_slots = cache.slots();
+  answer.load_ms = part.elapsed_ms();
+
+  const double before_generation_ms = whole.elapsed_ms();
+  AnswerStream stream(on_text);
+  const backbone::Generation generation = backbone::generate(
+      decoder, *context_.models.decoder_tokenizer, cache, request.tokens, request.generation,
+      [&](std::string_view piece) { return stream.push(piece); });
+
+  answer.text = trim(generation.text);
+  answer.finish = backbone::to_string(generation.finish);
+  answer.log_probability = generation.log_probability;
+  answer.answer_tokens = static_cast<int64_t>(generation.tokens.size());
+  answer.first_token_ms = before_generation_ms + generation.first_token_ms;
+  answer.total_ms = whole.elapsed_ms();
+  return answer;
+}
+
+Answerer::Request Answerer::check(const Question& question) const {
+  const Configuration& configuration = context_.configuration;
+  const AnswerConfiguration& defaults = configuration.answer;
+  ALLUVIUM_CHECK(!trim(question.text).empty(), "the question is empty");
+  if (const auto at = find_invalid_utf8(question.text)) {
+    throw InvalidArgument(fmt::format("the question is not UTF-8: malformed at byte {}", *at));
+  }
+  ALLUVIUM_CHECK(question.top_k >= 0, "top_k must not be negative, got {}", question.top_k);
+  ALLUVIUM_CHECK(question.max_tokens >= 0, "max_tokens must not be negative, got {}",
+                 question.max_tokens);
+
+  const std::string& codec = question.codec.empty() ? defaults.codec : question.codec;
+  const auto found = context_.codecs.find(codec);
+  ALLUVIUM_CHECK(found != context_.codecs.end(), "unknown codec '{}'; known: none, text, kv",
+                 codec);
+
+  Request request{
+      .question = question, .codec = found->second.get(), .tokens = {}, .generation = {}};
+  request.retrieval = memory_bank::parse_retrieval_method(
+      question.retrieval.empty() ? defaults.retrieval : question.retrieval);
+  request.documents =
+      std::min(question.top_k > 0 ? question.top_k : defaults.top_k, defaults.max_chunks);
+  request.tokens =
+      question_tokens(configuration.prompt, *context_.models.decoder_tokenizer, question.text);
+  const auto length = static_cast<int64_t>(request.tokens.size());
+  ALLUVIUM_CHECK(length <= defaults.max_question_tokens,
+                 "the question has {} tokens; answer.max_question_tokens allows {}", length,
+                 defaults.max_question_tokens);
+
+  request.generation.max_tokens =
+      question.max_tokens > 0 ? question.max_tokens : defaults.max_tokens;
+  request.generation.temperature =
+      question.temperature >= 0 ? question.temperature : defaults.temperature;
+  request.generation.top_p = question.top_p >= 0 ? question.top_p : defaults.top_p;
+  request.generation.seed = question.seed;
+  request.generation.stop = configuration.prompt.stop;
+  request.generation.stop_tokens = end_tokens_;
+  const int64_t positions = context_.models.decoder->geometry().max_positions;
+  ALLUVIUM_CHECK(request.room() <= positions,
+                 "question and answer take {} positions; the decoder has {}", request.room(),
+                 positions);
+  return request;
+}
+
+std::vector<Answerer::Reading> Answerer::choose(const Request& request, Answer& answer) const {
+  if (std::string_view(request.codec->name()) == "none") {
+    return {};
+  }
+  const bool named = !request.question.document_ids.empty();
+  std::vector<Reading> readings = named ? read_named(request) : read_hits(request);
+  if (readings.empty()) {
+    answer.note = fmt::format("no document of namespace '{}' {}; this is the bare model's answer",
+                              request.question.name_space,
+                              named ? "has the ids asked for" : "fits the question");
+  }
+  for (const Reading& reading : readings) {
+    answer.citations.push_back(reading.citation);
+  }
+  weigh(answer.citations);
+  return readings;
+}
+
+std::vector<Answerer::Reading> Answerer::read_hits(const Request& request) const {
+  const memory_bank::RetrievalQuery query{.name_space = request.question.name_space,
+                                          .text = request.question.text,
+                                          .limit = request.documents,
+                                          .as_of_us = request.question.as_of_us,
+                                          .method = request.retrieval};
+  // A hit may be replaced before it is read; its successor is found by a second search.
+  for (int attempt = 0;; ++attempt) {
+    const auto hits = context_.retriever.search(query);
+    std::vector<Reading> readings;
+    for (const memory_bank::RetrievalHit& hit : hits) {
+      if (auto reading = open(request, hit.document_row, hit.score)) {
+        readings.push_back(std::move(*reading));
+      }
+    }
+    if (readings.size() == hits.size() || attempt == 1) {
+      return readings;
+    }
+  }
+}
+
+std::vector<Answerer::Reading> Answerer::read_named(const Request& request) const {
+  std::vector<Reading> readings;
+  for (const std::string& id : request.question.document_ids) {
+    const auto summary = context_.store.find(request.question.name_space, id);
+    const bool visible = summary && (request.question.as_of_us == 0 ||
+                                     summary->valid_from_us <= request.question.as_of_us);
+    if (visible &&
+        static_cast<int64_t>(readings.size()) < context_.configuration.answer.max_chunks) {
+      if (auto reading = open(request, summary->row, 0)) {
+        readings.push_back(std::move(*reading));
+      }
+    }
+  }
+  return readings;
+}
+
+std::optional<Answerer::Reading> Answerer::open(const Request& request, int64_t document_row,
+                                                double score) const {
+  const auto document = context_.store.read_document(document_row);
+  std::vector<memory_bank::ChunkRow> chunks = context_.store.chunks(document_row);
+  if (!document || chunks.empty()) {
+    return std::nullopt;
+  }
+  std::vector<std::string_view> texts;
+  for (const memory_bank::ChunkRow& chunk : chunks) {
+    texts.push_back(std::string_view(document->text)
+                        .substr(chunk.chunk.begin, chunk.chunk.end - chunk.chunk.begin));
+  }
+  const std::size_t part = texts.size() == 1 ? 0 : best_part(request.question.text, texts);
+  return Reading{.citation = {.id = document->id,
+                              .version = document->version,
+                              .title = document->title,
+                              .score = score},
+                 .chunk = std::move(chunks[part])};
+}
+
+std::vector<std::shared_ptr<const Memory>> Answerer::load(const std::vector<Reading>& readings,
+                                                          const Codec*& codec,
+                                                          Answer& answer) const {
+  std::vector<std::shared_ptr<const Memory>> memories;
+  if (codec->stores_tensors()) {
+    for (const Reading& reading : readings) {
+      auto memory = find_memory(reading, codec->fingerprint());
+      if (!memory) {
+        answer.note =
+            fmt::format("the memory of '{}' does not fit the running model yet; its text was read",
+                        reading.citation.id);
+        context_.memory_missed();
+        codec = context_.codecs.at("text").get();
+        memories.clear();
+        break;
+      }
+      memories.push_back(std::move(memory));
+    }
+  }
+  if (!codec->stores_tensors()) {
+    for (const Reading& reading : readings) {
+      Memory memory;
+      memory.fingerprint = codec->fingerprint();
+      memory.document_sha = memory_bank::hash_tokens(reading.chunk.chunk.tokens);
+      memory.tokens = reading.chunk.chunk.tokens;
+      memories.push_back(std::make_shared<const Memory>(std::move(memory)));
+    }
+  }
+  return memories;
+}
+
+std::shared_ptr<const Memory> Answerer::find_memory(const Reading& reading,
+                                                    const Digest& fingerprint) const {
+  const auto fits = [&](const std::shared_ptr<const Memory>& memory) {
+    return memory && memory->fingerprint == fingerprint &&
+           memory->tokens == reading.chunk.chunk.tokens;
+  };
+  auto memory = context_.cache.find(reading.chunk.row);
+  if (fits(memory)) {
+    return memory;
+  }
+  memory = context_.store.load_memory(reading.chunk.row, fingerprint);
+  if (!fits(memory)) {
+    return nullptr;
+  }
+  context_.cache.insert(reading.chunk.row, memory);
+  return memory;
+}
+
+}  // namespace alluvium::service

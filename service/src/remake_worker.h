@@ -1,0 +1,65 @@
+// The thread that makes memories and keys which the running models lack.
+//
+// Purpose: after a change of model, codec or encoder, after a damaged record, and for documents too
+// long to be held at once, what is missing
+//          is made from the stored text while questions go on.
+// Threads: thread-safe; the work runs on the worker's own thread.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <span>
+#include <string>
+#include <thread>
+
+#include "alluvium/memory_bank/codec.h"
+#include "alluvium/memory_bank/retriever.h"
+#include "alluvium/memory_bank/store.h"
+#include "alluvium/service/configuration.h"
+#include "alluvium/service/engine.h"
+
+namespace alluvium::service {
+
+class RemakeWorker {
+ public:
+  /// References must outlive it. Begins with one look for anything missing.
+  RemakeWorker(memory_bank::Store& store, memory_bank::Retriever& retriever, const Models& models,
+               const memory_bank::Codec& codec, const IngestConfiguration& options);
+  ~RemakeWorker();
+
+  /// Something may be missing: look again.
+  void wake();
+
+  /// Whether something is being made, or will be looked for.
+  bool busy() const { return busy_.load(); }
+
+  /// Why the last pass left something unmade; empty when it did not.
+  std::string error() const;
+
+  void stop();
+
+ private:
+  void run(const std::stop_token& stopped);
+  void pass(const std::stop_token& stopped);
+  void make_memories(const std::stop_token& stopped);
+  void make_keys(const std::stop_token& stopped);
+  void add_together(std::span<const memory_bank::ChunkRow> rows);
+  void add(std::span<const memory_bank::ChunkRow> rows);
+
+  memory_bank::Store& store_;
+  memory_bank::Retriever& retriever_;
+  const Models& models_;
+  const memory_bank::Codec& codec_;
+  const IngestConfiguration& options_;
+
+  std::atomic<bool> busy_{true};
+  mutable std::mutex mutex_;
+  std::condition_variable_any woken_;
+  bool wanted_ = true;  // guarded by mutex_
+  std::string error_;   // guarded by mutex_
+  std::jthread thread_;
+};
+
+}  // namespace alluvium::service
