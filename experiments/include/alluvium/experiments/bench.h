@@ -1,0 +1,26 @@
+// The verbs of `alluvium bench`.
+//
+// Threads: each runs on its caller's thread and returns the program's exit code: 0 done, 1 failed,
+// 2 usage.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace alluvium::experiments {
+
+/// Dispatches `arguments` (without the program's name and "bench") to the bench named first; prints
+/// the list without one.
+int run_bench(const std::vector<std::string>& arguments);
+
+/// Answer quality, retrieval recall and cost on questions with known answers.
+int run_qa_bench(const std::vector<std::string>& arguments);
+
+/// Kills a service under load again and again, and checks that nothing acknowledged is lost or
+/// doubled.
+int run_crash_bench(const std::vector<std::string>& arguments);
+
+/// Reading and decoding speed beside this machine's limits and other engines.
+int run_backbone_bench(const std::vector<std::string>& arguments);
+
+}  // namespace alluvium::experiments

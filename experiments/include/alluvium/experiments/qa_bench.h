@@ -1,0 +1,78 @@
+// Question answering over published documents: quality, retrieval and cost of each codec, side by
+// side in one run.
+//
+// Purpose: what `alluvium bench qa` measures. Documents are published once; every row asks the same
+// questions of the same store. Threads: owned by the caller's thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "alluvium/service/configuration.h"
+
+namespace alluvium::experiments {
+
+struct QaBenchOptions {
+  std::string documents;  ///< JSON lines (or any other source)
+  std::string questions;  ///< JSON lines
+  std::vector<std::string> codecs = {"none", "text", "kv"};
+  std::vector<std::string> retrievals = {"gold", "bm25", "vector",
+                                         "hybrid"};  ///< gold = the documents the question names
+  std::vector<int64_t> top_k = {1};
+  int64_t limit = 0;         ///< questions asked; 0 = all
+  int64_t recall_limit = 0;  ///< questions in the retrieval table; 0 = all
+  uint64_t seed = 0;
+  bool over_sockets =
+      false;  ///< publish and ask through an endpoint on a free port instead of by call
+  service::Configuration configuration;  ///< its directory must be new or hold the same documents
+};
+
+/// Retrieval alone, in percent of the questions that name a document.
+struct RecallRow {
+  std::string retrieval;
+  int64_t questions = 0;
+  double recall_at_1 = 0;
+  double recall_at_3 = 0;
+  double recall_at_5 = 0;
+  double recall_at_10 = 0;
+};
+
+struct QaRow {
+  std::string codec;
+  std::string retrieval;
+  int64_t top_k = 0;
+  int64_t questions = 0;
+  double em = 0;           ///< percent
+  double f1 = 0;           ///< percent
+  double recall_at_k = 0;  ///< percent; k = top_k
+  double bytes_per_document =
+      0;  ///< stored for answering with this codec: records (kv), token ids (text)
+  double first_token_ms_p50 = 0;
+  double answer_ms_p50 = 0;
+  double read_tokens_per_s = 0;  ///< kv: while publishing; text: while answering
+  int64_t peak_rss_bytes = 0;
+  double first_token_ms_p99 = 0;
+  double answer_ms_p99 = 0;
+  double retrieve_ms_p50 = 0;
+  double load_ms_p50 = 0;
+  double memory_slots_mean = 0;
+  int64_t fallbacks = 0;  ///< answers another codec than the row's gave: should be 0
+};
+
+struct QaReport {
+  std::vector<QaRow> rows;
+  std::vector<RecallRow> recall;
+  int64_t documents = 0;
+  int64_t document_tokens = 0;
+  double publish_s = 0;
+  std::string device;
+  std::string dtype;
+  int64_t threads = 0;
+};
+
+/// Publishes, asks, measures; progress on standard error. Throws InvalidArgument on an unknown
+/// codec or retrieval method before publishing.
+QaReport measure_qa(const QaBenchOptions& options);
+
+}  // namespace alluvium::experiments

@@ -1,0 +1,17 @@
+// Peak memory of this process, by stretches.
+//
+// Source : proc(5): VmHWM of /proc/self/status; writing 5 to /proc/self/clear_refs resets it.
+// Threads: thread-safe.
+#pragma once
+
+#include <cstdint>
+
+namespace alluvium::experiments {
+
+/// Begins a new stretch; without leave to reset, the peak since the process began goes on.
+void reset_peak_rss();
+
+/// Bytes resident at most since the last reset; 0 where the kernel does not say.
+int64_t peak_rss_bytes();
+
+}  // namespace alluvium::experiments

@@ -1,0 +1,265 @@
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <utility>
+
+#include <c10/core/ScalarType.h>
+
+#include "alluvium/core/clock.h"
+#include "alluvium/core/error.h"
+#include "alluvium/experiments/qa_bench.h"
+#include "alluvium/experiments/qa_dataset.h"
+#include "alluvium/experiments/qa_metrics.h"
+#include "alluvium/service/engine.h"
+#include "percentile.h"
+#include "process_memory.h"
+#include "progress_bar.h"
+#include "qa_service.h"
+
+namespace alluvium::experiments {
+namespace {
+
+constexpr int64_t kPool = 10;
+constexpr std::size_t kWarmUps = 2;
+
+bool is_gold(const std::string& retrieval) { return retrieval == "gold"; }
+
+void check(const QaBenchOptions& options) {
+  for (const std::string& codec : options.codecs) {
+    ALLUVIUM_CHECK(codec == "none" || codec == "text" || codec == "kv",
+                   "unknown codec '{}'; known: none, text, kv", codec);
+  }
+  for (const std::string& retrieval : options.retrievals) {
+    if (!is_gold(retrieval)) {
+      memory_bank::parse_retrieval_method(retrieval);
+    }
+  }
+  for (const int64_t k : options.top_k) {
+    ALLUVIUM_CHECK(k >= 1 && k <= kPool, "top-k must be in 1..{}, got {}", kPool, k);
+  }
+}
+
+/// First place (from 0) of a wanted document among the hits; kPool when it is not there.
+class Recall {
+ public:
+  void add(int64_t place) { places_.push_back(place); }
+  int64_t questions() const { return static_cast<int64_t>(places_.size()); }
+  double at(int64_t k) const {
+    const auto found =
+        std::count_if(places_.begin(), places_.end(), [k](int64_t place) { return place < k; });
+    return places_.empty() ? 0
+                           : 100.0 * static_cast<double>(found) / static_cast<double>(questions());
+  }
+
+ private:
+  std::vector<int64_t> places_;
+};
+
+Recall measure_recall(service::Engine& engine, const std::string& retrieval,
+                      const std::map<int64_t, std::string>& ids,
+                      const std::vector<QaQuestion>& questions) {
+  Recall recall;
+  ProgressBar bar("recall " + retrieval, static_cast<int64_t>(questions.size()));
+  for (const QaQuestion& question : questions) {
+    bar.advance();
+    if (question.document_ids.empty()) {
+      continue;
+    }
+    memory_bank::RetrievalQuery query;
+    query.text = question.text;
+    query.limit = kPool;
+    query.method = memory_bank::parse_retrieval_method(retrieval);
+    const auto hits = engine.retriever().search(query);
+    const auto wanted = [&](const memory_bank::RetrievalHit& hit) {
+      const auto id = ids.find(hit.document_row);
+      return id != ids.end() &&
+             std::count(question.document_ids.begin(), question.document_ids.end(), id->second) > 0;
+    };
+    const auto found = std::find_if(hits.begin(), hits.end(), wanted);
+    recall.add(found == hits.end() ? kPool : found - hits.begin());
+  }
+  return recall;
+}
+
+std::map<int64_t, std::string> document_ids(memory_bank::Store& store,
+                                            const std::vector<Document>& documents) {
+  std::map<int64_t, std::string> ids;
+  for (const Document& document : documents) {
+    if (const auto summary = store.find(document.name_space, document.id)) {
+      ids[summary->row] = document.id;
+    }
+  }
+  return ids;
+}
+
+struct RowContext {
+  service::Engine& engine;
+  QaService& service;
+  const std::vector<QaQuestion>& questions;
+  const std::map<std::string, Recall>& recall;
+  int64_t prefix_slots = 0;
+};
+
+service::Question to_question(const QaQuestion& asked, const QaRow& row) {
+  service::Question question;
+  question.text = asked.text;
+  question.codec = row.codec;
+  question.top_k = row.top_k;
+  if (is_gold(row.retrieval)) {
+    question.document_ids = asked.document_ids;
+  } else if (row.codec != "none") {
+    question.retrieval = row.retrieval;
+  }
+  return question;
+}
+
+double bytes_per_document(const std::string& codec, const memory_bank::StoreCounts& counts,
+                          int64_t document_tokens) {
+  const auto documents = static_cast<double>(std::max<int64_t>(counts.documents, 1));
+  if (codec == "kv") {
+    return static_cast<double>(counts.memory_bytes) / documents;
+  }
+  return codec == "text"
+             ? static_cast<double>(document_tokens * int64_t{sizeof(backbone::TokenId)}) / documents
+             : 0;
+}
+
+void measure_row(const RowContext& context, QaRow& row) {
+  std::vector<double> first_token;
+  std::vector<double> total;
+  std::vector<double> retrieve;
+  std::vector<double> load;
+  std::vector<double> slots;
+  double em = 0;
+  double f1 = 0;
+  double text_tokens = 0;
+  double text_ms = 0;
+  for (std::size_t i = 0; i < std::min(kWarmUps, context.questions.size()); ++i) {
+    context.service.ask(to_question(context.questions[i], row));
+  }
+  reset_peak_rss();
+  ProgressBar bar(fmt::format("ask {} {} {}", row.codec, row.retrieval, row.top_k),
+                  static_cast<int64_t>(context.questions.size()));
+  for (const QaQuestion& asked : context.questions) {
+    const service::Answer answer = context.service.ask(to_question(asked, row));
+    em += exact_match(answer.text, asked.answers);
+    f1 += token_f1(answer.text, asked.answers);
+    first_token.push_back(answer.first_token_ms);
+    total.push_back(answer.total_ms);
+    retrieve.push_back(answer.retrieve_ms);
+    load.push_back(answer.load_ms);
+    slots.push_back(static_cast<double>(answer.memory_slots));
+    text_tokens += static_cast<double>(answer.memory_slots - context.prefix_slots);
+    text_ms += answer.load_ms;
+    row.fallbacks += answer.codec == row.codec ? 0 : 1;
+    bar.advance();
+  }
+  row.questions = static_cast<int64_t>(context.questions.size());
+  const auto asked = static_cast<double>(std::max<int64_t>(row.questions, 1));
+  row.em = 100 * em / asked;
+  row.f1 = 100 * f1 / asked;
+  row.first_token_ms_p50 = percentile(first_token, 0.5);
+  row.first_token_ms_p99 = percentile(first_token, 0.99);
+  row.answer_ms_p50 = percentile(total, 0.5);
+  row.answer_ms_p99 = percentile(total, 0.99);
+  row.retrieve_ms_p50 = percentile(retrieve, 0.5);
+  row.load_ms_p50 = percentile(load, 0.5);
+  row.memory_slots_mean = mean(slots);
+  row.peak_rss_bytes = peak_rss_bytes();
+  if (is_gold(row.retrieval)) {
+    row.recall_at_k = 100;
+  } else if (const auto found = context.recall.find(row.retrieval); found != context.recall.end()) {
+    row.recall_at_k = found->second.at(row.top_k);
+  }
+  const service::EngineStatus status = context.engine.status();
+  row.bytes_per_document = bytes_per_document(row.codec, status.store, status.tokens_read);
+  if (row.codec == "kv" && status.ingest_ms > 0) {
+    row.read_tokens_per_s = 1e3 * static_cast<double>(status.tokens_read) / status.ingest_ms;
+  } else if (row.codec == "text" && text_ms > 0) {
+    row.read_tokens_per_s = 1e3 * text_tokens / text_ms;
+  }
+}
+
+/// The combinations that differ: the bare model reads nothing, and the gold documents need no
+/// depth.
+std::vector<QaRow> plan_rows(const QaBenchOptions& options) {
+  std::vector<QaRow> rows;
+  const auto add = [&](const std::string& codec, const std::string& retrieval, int64_t top_k) {
+    QaRow& row = rows.emplace_back();
+    row.codec = codec;
+    row.retrieval = retrieval;
+    row.top_k = top_k;
+  };
+  for (const std::string& codec : options.codecs) {
+    if (codec == "none") {
+      add(codec, "none", 0);
+      continue;
+    }
+    for (const std::string& retrieval : options.retrievals) {
+      if (is_gold(retrieval)) {
+        add(codec, retrieval, 1);
+        continue;
+      }
+      for (const int64_t k : options.top_k) {
+        add(codec, retrieval, k);
+      }
+    }
+  }
+  return rows;
+}
+
+}  // namespace
+
+QaReport measure_qa(const QaBenchOptions& options) {
+  check(options);
+  const std::vector<Document> documents = load_documents(options.documents);
+  const std::vector<QaQuestion> all = load_questions(options.questions);
+  const std::vector<QaQuestion> asked = sample_questions(all, options.seed, options.limit);
+  const bool wants_kv = std::count(options.codecs.begin(), options.codecs.end(), "kv") > 0;
+
+  service::Configuration configuration = options.configuration;
+  configuration.answer.codec = wants_kv ? "kv" : "text";
+  for (const int64_t k : options.top_k) {
+    configuration.answer.max_chunks = std::max(configuration.answer.max_chunks, k);
+  }
+  const auto engine = service::Engine::start(configuration, service::load_models(configuration));
+  const auto service = options.over_sockets ? make_socket_service(*engine, configuration)
+                                            : make_direct_service(*engine, configuration);
+
+  QaReport report;
+  const Stopwatch watch;
+  {
+    ProgressBar bar("publish", static_cast<int64_t>(documents.size()));
+    service->publish(documents, [&](int64_t more) { bar.advance(more); });
+  }
+  report.publish_s = watch.elapsed_ms() / 1e3;
+  report.documents = static_cast<int64_t>(documents.size());
+  report.document_tokens = engine->status().tokens_read;
+  const backbone::DevicePolicy& policy = engine->models().decoder->policy();
+  report.device = policy.reason;
+  report.dtype = c10::toString(policy.dtype);
+  report.threads = policy.threads;
+
+  std::map<std::string, Recall> recall;
+  const auto ids = document_ids(engine->store(), documents);
+  const auto recall_questions = sample_questions(all, options.seed, options.recall_limit);
+  for (const std::string& retrieval : options.retrievals) {
+    if (is_gold(retrieval)) {
+      continue;
+    }
+    const Recall& row = recall[retrieval] =
+        measure_recall(*engine, retrieval, ids, recall_questions);
+    report.recall.push_back(
+        {retrieval, row.questions(), row.at(1), row.at(3), row.at(5), row.at(10)});
+  }
+
+  const int64_t prefix_slots = engine->codec("none").to_prefix({}, 1).slots();
+  const RowContext context{*engine, *service, asked, recall, prefix_slots};
+  for (QaRow& row : plan_rows(options)) {
+    measure_row(context, row);
+    report.rows.push_back(std::move(row));
+  }
+  return report;
+}
+
+}  // namespace alluvium::experiments

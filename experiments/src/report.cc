@@ -1,0 +1,75 @@
+#include "report.h"
+
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+
+#include <fmt/format.h>
+
+#include "alluvium/core/error.h"
+#include "source_commit.h"
+
+namespace alluvium::experiments {
+namespace {
+
+std::string quote(const std::string& argument) {
+  return argument.find_first_of(" \t\"'") == std::string::npos ? argument : "'" + argument + "'";
+}
+
+std::string cell(const Row& value) {
+  if (value.is_string()) {
+    return value.get<std::string>();
+  }
+  if (value.is_number_float()) {
+    const auto number = value.get<double>();
+    return fmt::format("{:.{}f}", number, std::abs(number) < 1 ? 4 : 1);
+  }
+  return value.is_null() ? "" : value.dump();
+}
+
+}  // namespace
+
+Row describe_run(const std::string& bench, const std::vector<std::string>& arguments) {
+  std::string command = "alluvium bench " + bench;
+  for (const std::string& argument : arguments) {
+    command += " " + quote(argument);
+  }
+  return {{"command", command}, {"commit", source_commit()}};
+}
+
+std::string to_markdown(const std::vector<Row>& rows) {
+  if (rows.empty()) {
+    return "";
+  }
+  std::string names = "|";
+  std::string rule = "|";
+  for (const auto& [name, value] : rows.front().items()) {
+    names += " " + name + " |";
+    rule += value.is_number() ? " ---: |" : " --- |";
+  }
+  std::string table = names + "\n" + rule + "\n";
+  for (const Row& row : rows) {
+    table += "|";
+    for (const auto& [name, unused] : rows.front().items()) {
+      table += " " + (row.contains(name) ? cell(row.at(name)) : "") + " |";
+    }
+    table += "\n";
+  }
+  return table;
+}
+
+void write_json(const std::string& path, const Row& report) {
+  const std::string unfinished = path + ".part";
+  {
+    std::ofstream file(unfinished, std::ios::binary);
+    file << report.dump(2) << '\n';
+    file.flush();
+    ALLUVIUM_CHECK(file.good(), "cannot write {}", unfinished);
+  }
+  std::error_code error;
+  std::filesystem::rename(unfinished, path, error);
+  ALLUVIUM_CHECK(!error, "cannot write {}: {}", path, error.message());
+}
+
+}  // namespace alluvium::experiments

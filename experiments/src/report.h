@@ -1,0 +1,27 @@
+// What every result says about itself, and its two forms: JSON for machines, a Markdown table for
+// people.
+//
+// Threads: thread-compatible.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace alluvium::experiments {
+
+/// A table whose rows keep their order of columns.
+using Row = nlohmann::ordered_json;
+
+/// Command line, commit of the source, device, threads, dtype.
+Row describe_run(const std::string& bench, const std::vector<std::string>& arguments);
+
+/// Rows as a Markdown table; columns are those of the first row, numbers rounded to 4 significant
+/// digits or 1 decimal.
+std::string to_markdown(const std::vector<Row>& rows);
+
+/// Writes `report` to `path`, complete or not at all. Throws InvalidArgument when it cannot.
+void write_json(const std::string& path, const Row& report);
+
+}  // namespace alluvium::experiments
