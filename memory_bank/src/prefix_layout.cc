@@ -1,0 +1,80 @@
+#include "prefix_layout.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include <ATen/ops/arange.h>
+
+#include "alluvium/core/error.h"
+
+namespace alluvium::memory_bank {
+
+PositionScheme parse_position_scheme(const std::string& word) {
+  if (word == "parallel") {
+    return PositionScheme::parallel;
+  }
+  if (word == "sequential") {
+    return PositionScheme::sequential;
+  }
+  throw InvalidArgument(
+      fmt::format("codec.positions must be parallel or sequential, got '{}'", word));
+}
+
+void check_codec_options(const CodecOptions& options) {
+  parse_position_scheme(options.positions);
+  ALLUVIUM_CHECK(options.kv_bits == 0 || options.kv_bits == 16 || options.kv_bits == 32,
+                 "codec.kv_bits must be 0, 16 or 32, got {}", options.kv_bits);
+  ALLUVIUM_CHECK(std::isfinite(options.temperature) && options.temperature > 0,
+                 "codec.temperature must be positive, got {}", options.temperature);
+  ALLUVIUM_CHECK(std::isfinite(options.lse_scale) && options.lse_scale > 0,
+                 "codec.lse_scale must be positive, got {}", options.lse_scale);
+}
+
+int64_t next_position(PositionScheme scheme, int64_t prefix_length,
+                      std::span<const int64_t> lengths) {
+  if (lengths.empty()) {
+    return prefix_length;
+  }
+  return prefix_length + (scheme == PositionScheme::parallel
+                              ? *std::max_element(lengths.begin(), lengths.end())
+                              : std::accumulate(lengths.begin(), lengths.end(), int64_t{0}));
+}
+
+void check_room(const backbone::DecoderGeometry& geometry, int64_t next, int64_t room) {
+  ALLUVIUM_CHECK(room >= 0, "room must not be negative, got {}", room);
+  ALLUVIUM_CHECK(next + room <= geometry.max_positions,
+                 "prefix and documents take {} positions and the question with its answer {}; the "
+                 "decoder has {}",
+                 next, room, geometry.max_positions);
+}
+
+backbone::KvSegment place_document(const at::Tensor& keys, const at::Tensor& values,
+                                   int64_t first) {
+  backbone::KvSegment segment;
+  segment.keys = keys;
+  segment.values = values;
+  segment.positions = at::arange(first, first + keys.size(2), at::TensorOptions().dtype(at::kLong));
+  segment.key_space = backbone::KeySpace::pre_rope;
+  segment.context = true;
+  return segment;
+}
+
+backbone::KvPrefix join_prefix(const SharedPrefix& shared,
+                               std::vector<backbone::KvSegment> documents, int64_t next,
+                               const CodecOptions& options) {
+  backbone::KvPrefix prefix;
+  const bool side_by_side =
+      documents.size() > 1 && parse_position_scheme(options.positions) == PositionScheme::parallel;
+  if (side_by_side) {
+    prefix.temperature = options.temperature;
+    prefix.lse_scale = options.lse_scale;
+  }
+  prefix.segments.push_back(shared.segment);
+  std::move(documents.begin(), documents.end(), std::back_inserter(prefix.segments));
+  prefix.next_position = next;
+  return prefix;
+}
+
+}  // namespace alluvium::memory_bank

@@ -1,0 +1,44 @@
+// Where the documents of a question stand: side by side after the shared prefix, or one after the
+// other.
+//
+// Source : parallel positions: APE (Yang et al., 2025).
+// Threads: thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "alluvium/backbone/kv_prefix.h"
+#include "alluvium/memory_bank/codec.h"
+
+namespace alluvium::memory_bank {
+
+enum class PositionScheme { parallel, sequential };
+
+/// Throws InvalidArgument on an unknown word.
+PositionScheme parse_position_scheme(const std::string& word);
+
+/// Throws InvalidArgument on a temperature or scale that is not positive, or other storage bits
+/// than 0, 16 and 32.
+void check_codec_options(const CodecOptions& options);
+
+/// Where text after the documents begins. lengths: tokens of each document.
+int64_t next_position(PositionScheme scheme, int64_t prefix_length,
+                      std::span<const int64_t> lengths);
+
+/// Throws InvalidArgument when `room` more tokens after `next` pass the decoder's positions.
+void check_room(const backbone::DecoderGeometry& geometry, int64_t next, int64_t room);
+
+/// Slots of one document with pre-RoPE keys at positions first, first + 1, ...
+backbone::KvSegment place_document(const at::Tensor& keys, const at::Tensor& values, int64_t first);
+
+/// Prefix and documents with the settings for that many documents: one document, or documents in
+/// sequence, are attended to as plain text.
+backbone::KvPrefix join_prefix(const SharedPrefix& shared,
+                               std::vector<backbone::KvSegment> documents, int64_t next,
+                               const CodecOptions& options);
+
+}  // namespace alluvium::memory_bank

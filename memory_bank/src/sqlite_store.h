@@ -1,0 +1,115 @@
+// The Store over SQLite and segment files: locks, transactions and the order of writes. The SQL
+// lives in the *_table files.
+//
+// Note [write order]: a record is on the disk before the transaction that names it begins, so a row
+// never names bytes that are not there.
+//                     Bytes without a row are free: recover() cuts them off, compact() drops them.
+// Threads: thread-safe. segments_mutex_ (who appends records) is taken before writer_mutex_ (who
+// uses the write connection); neither is
+//          held while the other side reads.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "alluvium/memory_bank/store.h"
+#include "connection_pool.h"
+#include "directory_lock.h"
+#include "file_system.h"
+#include "memory_table.h"
+#include "segment_files.h"
+#include "sqlite.h"
+
+namespace alluvium::memory_bank {
+
+/// What tests put in place of the machine.
+struct StoreSeams {
+  FileSystem* files = nullptr;     ///< null = the machine's own
+  int64_t max_database_pages = 0;  ///< the database reports a full disk past this; 0 = no limit
+};
+
+class SqliteStore final : public Store {
+ public:
+  SqliteStore(const std::string& directory, const StoreOptions& options, const StoreSeams& seams);
+
+  std::vector<int64_t> append_log(std::span<const LogEntry> entries) override;
+  std::vector<LogEntry> pending_log(int64_t after, int64_t limit) override;
+  uint64_t last_sequence(const std::string& session) override;
+
+  std::vector<CommitOutcome> commit(std::span<const Deposit> deposits) override;
+  bool erase(const LogEntry& entry, int64_t* removed_row) override;
+  void reject(const LogEntry& entry, const std::string& reason) override;
+  std::optional<DocumentSummary> find(const std::string& name_space,
+                                      const std::string& id) override;
+  std::optional<Document> read_document(const std::string& name_space,
+                                        const std::string& id) override;
+  std::optional<DocumentSummary> summary(int64_t document_row) override;
+  std::optional<Document> read_document(int64_t document_row) override;
+  std::vector<DocumentSummary> list(const std::string& name_space, const std::string& after_id,
+                                    int64_t limit) override;
+
+  std::vector<ChunkRow> chunks(int64_t document_row) override;
+  std::shared_ptr<const Memory> load_memory(int64_t chunk_row, const Digest& fingerprint) override;
+  std::vector<ChunkRow> chunks_without_memory(const Digest& fingerprint, int64_t after_row,
+                                              int64_t limit) override;
+  void add_memories(std::span<const int64_t> chunk_rows, std::span<const Memory> memories) override;
+
+  std::vector<LexicalHit> search_text(const std::string& name_space, const std::string& query,
+                                      int64_t limit, int64_t as_of_us) override;
+  void each_keys(const Digest& encoder,
+                 const std::function<void(const DocumentKeys&)>& visit) override;
+  std::vector<int64_t> documents_without_keys(const Digest& encoder, int64_t after_row,
+                                              int64_t limit) override;
+  bool replace_keys(int64_t document_row, const Digest& encoder, std::span<const float> keys,
+                    int64_t dimension) override;
+
+  void add_dead_letter(const DeadLetter& letter) override;
+  std::vector<DeadLetter> dead_letters(int64_t limit) override;
+  StoreCounts counts(const Digest& fingerprint) override;
+  int64_t compact(double min_live_share) override;
+  std::vector<std::string> verify() override;
+  const std::string& directory() const override { return directory_; }
+
+ private:
+  /// Runs `body(connection)` in one transaction of the write connection.
+  void write(const std::function<void(Connection&)>& body);
+
+  /// Appends the records of all memories with tensors and waits for the disk; gives their space
+  /// back on failure. An entry without tensors gets a place of 0 bytes. segments_mutex_ must be
+  /// held.
+  std::vector<RecordPlace> append_records(std::span<const Memory* const> memories);
+
+  /// Appends the records of `memories` and, once they are durable, runs `body` in a transaction
+  /// with their places.
+  void write_with_records(
+      std::span<const Memory* const> memories,
+      const std::function<void(Connection&, std::span<const RecordPlace>)>& body);
+
+  /// Reads a record and checks that it is the memory of this chunk under this fingerprint. Throws
+  /// DataCorruption when it is not.
+  Memory read_checked(const MemoryRow& row, const std::vector<backbone::TokenId>& tokens) const;
+
+  int64_t compact_segment(int64_t segment, uint64_t bytes);
+  void compact_database();
+  void verify_database(std::vector<std::string>& findings);
+
+  const std::string directory_;
+  const StoreOptions options_;
+  const SystemClock system_clock_{};
+  const Clock& clock_;
+  FileSystem& files_;
+  std::unique_ptr<DirectoryLock> lock_;
+
+  std::mutex writer_mutex_;
+  std::unique_ptr<Connection> writer_;  // null when read-only
+  ConnectionPool readers_;
+
+  std::mutex segments_mutex_;
+  SegmentFiles segments_;
+};
+
+}  // namespace alluvium::memory_bank

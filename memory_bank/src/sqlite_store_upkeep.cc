@@ -1,0 +1,173 @@
+// The part of SqliteStore that counts, compacts and verifies.
+#include <filesystem>
+
+#include "alluvium/core/error.h"
+#include "alluvium/memory_bank/kv_record.h"
+#include "log_table.h"
+#include "sqlite_store.h"
+
+namespace alluvium::memory_bank {
+namespace {
+
+// Pages of full-text index merged while the write connection is held.
+constexpr const char* kMergeStep =
+    "INSERT INTO document_text(document_text, rank) VALUES ('merge', 256)";
+constexpr const char* kMergeAll =
+    "INSERT INTO document_text(document_text, rank) VALUES ('merge', -256)";
+
+int64_t count(Connection& connection, const char* sql) {
+  Statement statement(connection, sql);
+  statement.step();
+  return statement.integer(0);
+}
+
+int64_t file_bytes(const std::string& path) {
+  std::error_code missing;
+  const auto bytes = std::filesystem::file_size(path, missing);
+  return missing ? 0 : static_cast<int64_t>(bytes);
+}
+
+}  // namespace
+
+StoreCounts SqliteStore::counts(const Digest& fingerprint) {
+  const auto reader = readers_.lease();
+  StoreCounts counts;
+  counts.documents = count(*reader, "SELECT count(*) FROM document");
+  counts.chunks = count(*reader, "SELECT count(*) FROM chunk");
+  Statement fitting(*reader, "SELECT count(*) FROM memory WHERE fingerprint = ?");
+  fitting.bind(bytes_of(fingerprint)).step();
+  counts.memories = fitting.integer(0);
+  counts.stale_memories = counts.chunks - counts.memories;
+  counts.keys = count(*reader, "SELECT ifnull(sum(key_count), 0) FROM retrieval_key");
+  counts.tombstones = count(*reader, "SELECT count(*) FROM tombstone");
+  counts.dead_letters = count(*reader, "SELECT count(*) FROM dead_letter");
+  counts.memory_bytes = count(*reader, "SELECT ifnull(sum(record_bytes), 0) FROM memory");
+  const LogPosition position = select_log_position(*reader);
+  counts.logged_offset = position.logged;
+  counts.applied_offset = position.applied;
+  counts.pending = position.pending;
+  const std::string path = directory_ + "/alluvium.db";
+  counts.database_bytes = file_bytes(path) + file_bytes(path + "-wal");
+  return counts;
+}
+
+int64_t SqliteStore::compact(double min_live_share) {
+  ALLUVIUM_CHECK(min_live_share >= 0 && min_live_share <= 1,
+                 "min_live_share must lie in [0, 1], got {}", min_live_share);
+  ALLUVIUM_CHECK(writer_ != nullptr, "the store {} is open for reading only", directory_);
+  int64_t freed = 0;
+  for (const auto& [segment, size_before] : segments_.sizes()) {
+    const std::lock_guard lock(segments_mutex_);
+    const uint64_t bytes = segments_.sizes().at(segment);
+    auto live_bytes = select_live_bytes(*readers_.lease());
+    const uint64_t used = bytes - SegmentFiles::kHeaderBytes;
+    const uint64_t live = live_bytes[segment];
+    if (live < used && static_cast<double>(live) <= min_live_share * static_cast<double>(used)) {
+      freed += compact_segment(segment, bytes);
+    }
+  }
+  compact_database();
+  return freed;
+}
+
+int64_t SqliteStore::compact_segment(int64_t segment, uint64_t bytes) {
+  if (segments_.mark().segment == segment) {
+    segments_.start_new();
+  }
+  const std::vector<MemoryRow> live = select_memories(*readers_.lease(), segment);
+  std::vector<RecordPlace> moved;
+  uint64_t kept = 0;
+  for (const MemoryRow& memory : live) {
+    // Bytes are copied as they are: a damaged record stays damaged and is found when it is loaded.
+    // One whose bytes are gone gets no place.
+    try {
+      moved.push_back(segments_.append(segments_.read(memory.place)));
+      kept += SegmentFiles::padded(memory.place.bytes);
+    } catch (const DataCorruption&) {
+      moved.emplace_back();
+    }
+  }
+  segments_.sync();
+  write([&](Connection& connection) {
+    for (std::size_t i = 0; i < live.size(); ++i) {
+      if (moved[i].bytes > 0) {
+        move_memory(connection, live[i].chunk_row, live[i].place, moved[i]);
+      } else {
+        drop_memory(connection, live[i]);
+      }
+    }
+  });
+  segments_.remove(segment);
+  return static_cast<int64_t>(bytes - kept);
+}
+
+void SqliteStore::compact_database() {
+  // The full-text index forgets deleted terms only when its segments merge into one; in steps, so
+  // that writers get their turn between.
+  bool merging = true;
+  for (const char* step = kMergeAll; merging; step = kMergeStep) {
+    write([&](Connection& connection) {
+      const int64_t before = count(connection, "SELECT total_changes()");
+      connection.execute(step);
+      merging = count(connection, "SELECT total_changes()") - before >= 2;
+    });
+  }
+  const std::lock_guard lock(writer_mutex_);
+  writer_->execute("PRAGMA wal_checkpoint(TRUNCATE)");
+}
+
+std::vector<std::string> SqliteStore::verify() {
+  std::vector<std::string> findings;
+  verify_database(findings);
+  const std::vector<MemoryRow> memories = select_memories(*readers_.lease(), 0);
+  for (const MemoryRow& memory : memories) {
+    const auto tokens = select_tokens(*readers_.lease(), memory.chunk_row);
+    const auto row = select_memory(*readers_.lease(), memory.chunk_row);
+    if (!tokens || !row || row->place != memory.place) {
+      continue;  // changed since the list was read
+    }
+    try {
+      read_checked(memory, *tokens);
+    } catch (const Error& error) {
+      findings.push_back(fmt::format("memories/{:06}.seg at {}: {}", memory.place.segment,
+                                     memory.place.offset, error.what()));
+    }
+  }
+  return findings;
+}
+
+void SqliteStore::verify_database(std::vector<std::string>& findings) {
+  const auto reader = readers_.lease();
+  const auto collect = [&](const char* sql, const char* what) {
+    try {
+      Statement check(*reader, sql);
+      while (check.step()) {
+        if (check.text(0) != "ok") {
+          findings.push_back(fmt::format("alluvium.db: {}: {}", what, check.text(0)));
+        }
+      }
+    } catch (const Error& error) {
+      findings.push_back(fmt::format("alluvium.db: {}: {}", what, error.what()));
+    }
+  };
+  collect("PRAGMA integrity_check", "pages");
+  collect("PRAGMA foreign_key_check", "a row without its parent in table");
+  collect(
+      "SELECT document_row FROM retrieval_key WHERE length(vectors) <> 4 * dimension * key_count",
+      "keys of a wrong size, document row");
+  collect("SELECT chunk_row FROM chunk WHERE length(tokens) <> 4 * token_count",
+          "tokens of a wrong size, chunk row");
+  if (writer_ == nullptr) {
+    return;
+  }
+  try {
+    write([](Connection& connection) {
+      connection.execute(
+          "INSERT INTO document_text(document_text, rank) VALUES ('integrity-check', 1)");
+    });
+  } catch (const Error& error) {
+    findings.push_back(fmt::format("alluvium.db: full-text index: {}", error.what()));
+  }
+}
+
+}  // namespace alluvium::memory_bank
