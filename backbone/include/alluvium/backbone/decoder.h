@@ -1,10 +1,12 @@
 // A frozen autoregressive decoder: tokens in, keys, values, hidden states and logits out.
 //
-// Purpose: one call, read(), serves ingest (many documents, keys and values captured), questions (a few rows after a prefix) and decoding
-//          (one row a step). Sequences of different lengths travel packed, without padding: linear layers see all rows at once, attention
-//          sees one sequence at a time.
-// Source : Llama (Touvron et al., 2023): RMSNorm, RoPE, grouped-query attention (Ainslie et al., 2023), SwiGLU (Shazeer, 2020).
-// Threads: a Decoder is immutable; read() may run on many threads with different caches. A KvCache belongs to one thread at a time.
+// Purpose: one call, read(), serves ingest (many documents, keys and values captured), questions (a
+// few rows after a prefix) and decoding
+//          (one row a step). Sequences of different lengths travel packed, without padding: linear
+//          layers see all rows at once, attention sees one sequence at a time.
+// Source : Llama (Touvron et al., 2023): RMSNorm, RoPE, grouped-query attention (Ainslie et al.,
+// 2023), SwiGLU (Shazeer, 2020). Threads: a Decoder is immutable; read() may run on many threads
+// with different caches. A KvCache belongs to one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -46,13 +48,15 @@ struct DecoderGeometry {
 class KvCache {
  public:
   /// Room for `capacity` slots. Tensors are made on `device` in `dtype`, not initialised.
-  KvCache(const DecoderGeometry& geometry, int64_t capacity, at::ScalarType dtype, at::Device device);
+  KvCache(const DecoderGeometry& geometry, int64_t capacity, at::ScalarType dtype,
+          at::Device device);
 
   int64_t slots() const { return slots_; }
   int64_t capacity() const { return keys_.size(2); }
   int64_t next_position() const { return next_position_; }
 
-  /// Forgets what was appended after the first `slots` slots; text continues at `next_position`. For asking again after one prefix.
+  /// Forgets what was appended after the first `slots` slots; text continues at `next_position`.
+  /// For asking again after one prefix.
   void rewind(int64_t slots, int64_t next_position);
 
  private:
@@ -74,17 +78,18 @@ enum class Logits { none, last, all };
 
 /// One sequence of a read.
 struct ReadRequest {
-  KvCache* cache = nullptr;            ///< appended to; must have room for the tokens
-  std::span<const TokenId> tokens;     ///< at least one
+  KvCache* cache = nullptr;         ///< appended to; must have room for the tokens
+  std::span<const TokenId> tokens;  ///< at least one
   Logits logits = Logits::none;
-  bool capture = false;                ///< return pre-RoPE keys and values of these tokens
-  bool hidden = false;                 ///< return the last layer's hidden states, after the final norm
+  bool capture = false;  ///< return pre-RoPE keys and values of these tokens
+  bool hidden = false;   ///< return the last layer's hidden states, after the final norm
 };
 
 /// Outcome for one request.
 struct ReadResult {
   at::Tensor logits;  ///< float32 [vocabulary] (last) or [n, vocabulary] (all); undefined for none
-  at::Tensor keys;    ///< [layers, kv_heads, n, head_dim] pre-RoPE, compute dtype; undefined unless captured
+  at::Tensor
+      keys;  ///< [layers, kv_heads, n, head_dim] pre-RoPE, compute dtype; undefined unless captured
   at::Tensor values;  ///< [layers, kv_heads, n, head_dim]
   at::Tensor hidden;  ///< [n, d_model] float32; undefined unless asked for
 };
@@ -96,24 +101,28 @@ class Decoder {
   virtual const DecoderGeometry& geometry() const = 0;
   virtual const DevicePolicy& policy() const = 0;
 
-  /// Identity of weights, geometry, rotary table and compute dtype: what a stored memory must match to be attended to.
+  /// Identity of weights, geometry, rotary table and compute dtype: what a stored memory must match
+  /// to be attended to.
   virtual const Digest& fingerprint() const = 0;
 
-  /// A cache that holds `prefix` (keys rotated to their positions) and has room for `room` more tokens.
-  /// Throws InvalidArgument when shapes do not fit the geometry or the prefix and the room exceed max_positions.
+  /// A cache that holds `prefix` (keys rotated to their positions) and has room for `room` more
+  /// tokens. Throws InvalidArgument when shapes do not fit the geometry or the prefix and the room
+  /// exceed max_positions.
   virtual KvCache start(const KvPrefix& prefix, int64_t room) const = 0;
 
-  /// Reads every request's tokens in one batch and appends them to the caches. Results in request order.
-  /// Throws InvalidArgument before any computing when a request is empty, a token lies outside the vocabulary, a cache lacks room or
-  /// the positions would pass max_positions. Records no gradient.
+  /// Reads every request's tokens in one batch and appends them to the caches. Results in request
+  /// order. Throws InvalidArgument before any computing when a request is empty, a token lies
+  /// outside the vocabulary, a cache lacks room or the positions would pass max_positions. Records
+  /// no gradient.
   virtual std::vector<ReadResult> read(std::span<const ReadRequest> requests) const = 0;
 
   /// SHA-256 over all resident weights: equal before and after any sequence of calls.
   virtual Digest hash_weights() const = 0;
 };
 
-/// Builds the decoder of a checkpoint: Llama family (GGUF architecture "llama", Hugging Face LlamaForCausalLM), tied or untied head.
-/// Throws NotSupported naming any other architecture, DataCorruption when tensors are missing or mis-shaped.
+/// Builds the decoder of a checkpoint: Llama family (GGUF architecture "llama", Hugging Face
+/// LlamaForCausalLM), tied or untied head. Throws NotSupported naming any other architecture,
+/// DataCorruption when tensors are missing or mis-shaped.
 std::unique_ptr<Decoder> load_decoder(const Checkpoint& checkpoint, const DevicePolicy& policy);
 
 }  // namespace alluvium::backbone

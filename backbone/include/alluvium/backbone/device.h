@@ -12,22 +12,27 @@
 namespace alluvium::backbone {
 
 struct DeviceOptions {
-  std::string device = "auto";  ///< auto | cpu | cuda; auto takes CUDA when a GPU and its libraries are there
-  std::string dtype = "auto";   ///< auto | f32 | bf16; auto is bf16 on a GPU, or a CPU with AVX512-BF16 or AMX, else f32
-  std::string decode = "auto";  ///< auto | int4 | dtype: weights of one-row steps; auto is int4 on a CPU in bf16
-  int64_t threads = 0;          ///< intra-operator threads; 0 = all cores
+  std::string device =
+      "auto";  ///< auto | cpu | cuda; auto takes CUDA when a GPU and its libraries are there
+  std::string dtype = "auto";  ///< auto | f32 | bf16; auto is bf16 on a GPU, or a CPU with
+                               ///< AVX512-BF16 or AMX, else f32
+  std::string decode =
+      "auto";  ///< auto | blocks | dtype: weights of one-row steps; auto is blocks (the
+               ///< checkpoint's own 4- and 8-bit blocks, multiplied in float32 without rounding) on
+               ///< a CPU, for checkpoints that have them
+  int64_t threads = 0;  ///< intra-operator threads; 0 = all cores
 };
 
 struct DevicePolicy {
   c10::Device device = c10::Device(c10::DeviceType::CPU);
   c10::ScalarType dtype = c10::ScalarType::Float;
-  bool int4_decode = false;  ///< one-row steps multiply 4-bit weights (group 32, bf16 scale and minimum)
+  bool block_decode = false;  ///< one-row steps multiply the checkpoint's own blocks
   int64_t threads = 1;
   std::string reason;  ///< one line for doctor and the start-up log: what was chosen and why
 };
 
-/// Chooses by the machine and sets ATen's thread count. Throws InvalidArgument on an unknown word, Unavailable when CUDA is asked for and
-/// cannot be had (says what is missing).
+/// Chooses by the machine and sets ATen's thread count. Throws InvalidArgument on an unknown word,
+/// Unavailable when CUDA is asked for and cannot be had (says what is missing).
 DevicePolicy choose_device(const DeviceOptions& options);
 
 /// float32 on the CPU with the given threads: the reference mode of tests and oracles.

@@ -18,11 +18,12 @@
 namespace alluvium::backbone {
 
 struct GenerationOptions {
-  int64_t max_tokens = 32;         ///< new tokens at most
-  double temperature = 0.0;        ///< 0 = greedy
-  double top_p = 1.0;              ///< smallest set of tokens with this probability; 1 = all
-  uint64_t seed = 0;               ///< of the sampler; the same seed gives the same text
-  std::vector<std::string> stop;   ///< generation ends before the first of these; it is not part of the text
+  int64_t max_tokens = 32;   ///< new tokens at most
+  double temperature = 0.0;  ///< 0 = greedy
+  double top_p = 1.0;        ///< smallest set of tokens with this probability; 1 = all
+  uint64_t seed = 0;         ///< of the sampler; the same seed gives the same text
+  std::vector<std::string>
+      stop;  ///< generation ends before the first of these; it is not part of the text
   std::vector<TokenId> stop_tokens;  ///< generation ends at any of these
 };
 
@@ -33,8 +34,8 @@ const char* to_string(FinishReason reason);
 struct Generation {
   std::string text;             ///< valid UTF-8
   std::vector<TokenId> tokens;  ///< without the stop token
-  double log_probability = 0;   ///< natural log, summed over the tokens (and the stop token when one ended it), under the model's own
-                                ///< distribution (temperature 1)
+  double log_probability = 0;  ///< natural log, summed over the tokens (and the stop token when one
+                               ///< ended it), under the model's own distribution (temperature 1)
   FinishReason finish = FinishReason::length;
   double first_token_ms = 0;  ///< from the call to the first token
   double total_ms = 0;
@@ -44,14 +45,15 @@ struct Generation {
 /// Receives each new piece of valid UTF-8 text; returns false to cancel.
 using TextCallback = std::function<bool(std::string_view piece)>;
 
-/// Reads `prompt` (at least one token) after what `cache` holds and generates. The cache must have room for prompt and max_tokens.
-/// Throws InvalidArgument on options outside their ranges (temperature >= 0, 0 < top_p <= 1, max_tokens >= 0).
+/// Reads `prompt` (at least one token) after what `cache` holds and generates. The cache must have
+/// room for prompt and max_tokens. Throws InvalidArgument on options outside their ranges
+/// (temperature >= 0, 0 < top_p <= 1, max_tokens >= 0).
 Generation generate(const Decoder& decoder, const Tokenizer& tokenizer, KvCache& cache,
                     std::span<const TokenId> prompt, const GenerationOptions& options,
                     const TextCallback& on_text = nullptr);
 
-/// Natural-log probability of each of `tokens` given what `cache` holds and the tokens before it, reading them after `prompt`.
-/// Returns tokens.size() values.
+/// Natural-log probability of each of `tokens` given what `cache` holds and the tokens before it,
+/// reading them after `prompt`. Returns tokens.size() values.
 std::vector<double> score_tokens(const Decoder& decoder, KvCache& cache,
                                  std::span<const TokenId> prompt, std::span<const TokenId> tokens);
 

@@ -1,8 +1,8 @@
 // Rotary position embedding (RoPE), half-split pairing.
 //
-// Source : Su et al., "RoFormer", 2021, eq. 34; pairing of Hugging Face Llama: channel c turns with c + d/2, angle t * base^(-2c/d).
-// Differs: angles and rotation in float32, whatever the dtype of the keys; tables indexed per row.
-// Threads: immutable after construction.
+// Source : Su et al., "RoFormer", 2021, eq. 34; pairing of Hugging Face Llama: channel c turns with
+// c + d/2, angle t * base^(-2c/d). Differs: angles and rotation in float32, whatever the dtype of
+// the keys; tables indexed per row. Threads: immutable after construction.
 #pragma once
 
 #include <cstdint>
@@ -14,16 +14,20 @@ namespace alluvium::backbone {
 
 class Rope {
  public:
-  /// head_dim: even; base: theta (SmolLM2 1e5); positions: rows of the table, grown on demand up to max_positions.
+  /// head_dim: even; base: theta (SmolLM2 1e5); max_positions: rows of the tables.
   Rope(int64_t head_dim, double base, int64_t max_positions);
 
-  /// R(t) applied to rows of `states` [..., n, head_dim] with `positions` int64 [n]: returns a new tensor of the same dtype.
-  /// Throws InvalidArgument on a position outside [0, max_positions).
+  /// R(t) applied to rows of `states` [..., n, head_dim] with `positions` int64 [n]: returns a new
+  /// tensor of the same dtype. Throws InvalidArgument on a position outside [0, max_positions).
   at::Tensor rotate(const at::Tensor& states, const at::Tensor& positions) const;
 
   /// cos and sin of positions int64 [n], float32 [n, head_dim / 2].
   at::Tensor cosines(const at::Tensor& positions) const;
   at::Tensor sines(const at::Tensor& positions) const;
+
+  /// Row t of the tables, [head_dim / 2], for kernels on raw pointers. 0 <= t < max_positions.
+  const float* cosine_row(int64_t t) const;
+  const float* sine_row(int64_t t) const;
 
   /// theta^(-2c/d), [head_dim / 2].
   const std::vector<double>& inverse_frequencies() const { return inverse_frequencies_; }

@@ -1,0 +1,95 @@
+#include "attention.h"
+
+#include <cmath>
+#include <limits>
+#include <tuple>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/logsumexp.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/zeros.h>
+
+namespace alluvium::backbone {
+namespace {
+
+constexpr double kHidden = -std::numeric_limits<double>::infinity();
+
+// The two-part form, explicit in float32. q: [kv_heads, rows, head_dim]; mask: [rows, slots].
+at::Tensor attend_in_parts(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& values,
+                           const at::Tensor& mask, const AttentionView& view, double scale) {
+  const at::Tensor k = keys.to(at::kFloat);
+  const at::Tensor v = values.to(at::kFloat);
+  const at::Tensor logits = at::matmul(q.to(at::kFloat), k.transpose(1, 2)) * scale;
+  const at::Tensor bias = mask.to(at::kFloat);
+  const int64_t begin = view.context_begin;
+  const int64_t length = view.context_end - begin;
+  const int64_t after = logits.size(2) - view.context_end;
+
+  // A bias stands beside the temperature, not under it: a merged slot then equals its copies at
+  // every temperature.
+  const at::Tensor context =
+      logits.narrow(2, begin, length) / view.temperature + bias.narrow(1, begin, length);
+  const auto outside = [&](const at::Tensor& t, int64_t dim) {
+    return at::cat({t.narrow(dim, 0, begin), t.narrow(dim, view.context_end, after)}, dim);
+  };
+  const at::Tensor rest = outside(logits, 2) + outside(bias, 1);
+  const at::Tensor share =
+      at::sigmoid(view.lse_scale * view.temperature * at::logsumexp(context, {2}, true) -
+                  at::logsumexp(rest, {2}, true));
+  const at::Tensor from_context = at::matmul(at::softmax(context, 2), v.narrow(1, begin, length));
+  const at::Tensor from_rest = at::matmul(at::softmax(rest, 2), outside(v, 1));
+  return (share * from_context + (1 - share) * from_rest).to(q.scalar_type());
+}
+
+}  // namespace
+
+at::Tensor make_mask(const AttentionView& view, int64_t n, int64_t group,
+                     const at::TensorOptions& options) {
+  const int64_t slots = view.slots_before + n;
+  const auto index = options.dtype(at::kLong);
+  const at::Tensor row = at::arange(n, index).unsqueeze(1);
+  const at::Tensor slot = at::arange(slots, index).unsqueeze(0);
+  at::Tensor mask = at::zeros({n, slots}, options.dtype(at::kFloat));
+  if (view.log_bias.defined()) {
+    mask.add_(view.log_bias.narrow(0, 0, slots));
+  }
+  mask.masked_fill_(slot.gt(row + view.slots_before), kHidden);
+  return mask.repeat_interleave(group, 0).to(options.dtype());
+}
+
+at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
+                  const AttentionView& view) {
+  const int64_t n = queries.size(0);
+  const int64_t kv_heads = keys.size(0);
+  const int64_t head_dim = queries.size(2);
+  const int64_t group = queries.size(1) / kv_heads;
+  const double scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
+
+  const at::Tensor q = queries.view({n, kv_heads, group, head_dim})
+                           .transpose(0, 1)
+                           .reshape({kv_heads, n * group, head_dim});
+  at::Tensor out;
+  if (!view.plain()) {
+    out = attend_in_parts(q, keys, values, view.mask, view, scale);
+  } else if (q.is_cpu()) {
+    out = std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(
+                          q.unsqueeze(0), keys.unsqueeze(0), values.unsqueeze(0), 0.0, false,
+                          view.mask, scale))
+              .squeeze(0);
+  } else {
+    out = at::scaled_dot_product_attention(q.unsqueeze(0), keys.unsqueeze(0), values.unsqueeze(0),
+                                           view.mask, 0.0, false, scale)
+              .squeeze(0);
+  }
+  return out.view({kv_heads, n, group, head_dim})
+      .transpose(0, 1)
+      .reshape({n, kv_heads * group * head_dim});
+}
+
+}  // namespace alluvium::backbone

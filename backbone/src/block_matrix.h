@@ -1,0 +1,48 @@
+// A frozen weight matrix in the checkpoint's own 4- or 8-bit blocks, multiplied with one row at a
+// time.
+//
+// Purpose: one decoded token reads every weight once, so its cost is the bytes of the weights. The
+// blocks stay as stored and are expanded
+//          in registers; products are summed in float32, so nothing is rounded beyond the
+//          checkpoint itself.
+// Source : GGML block formats q4_0, q4_1, q8_0 (32 columns share a half-precision scale; q4_1 also
+// a minimum). Cost   : rows * cols * (20 / 32, 18 / 32 or 34 / 32) bytes of memory traffic a call.
+// Threads: immutable; multiply() may run on many threads and itself uses ATen's intra-operator
+// threads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "alluvium/backbone/checkpoint.h"
+
+namespace alluvium::backbone {
+
+class BlockMatrix {
+ public:
+  /// True when every part is stored in one block format of 32 columns that multiply() knows.
+  static bool supports(const std::vector<const StoredTensor*>& parts);
+
+  /// Stacks the rows of `parts` ([rows, cols] each, equal cols, one format). `row_order[p]`
+  /// permutes the rows of part p (empty = as stored): row r of the result is stored row
+  /// row_order[p][r].
+  BlockMatrix(const std::vector<const StoredTensor*>& parts,
+              const std::vector<std::vector<int64_t>>& row_order);
+
+  int64_t rows() const { return rows_; }
+  int64_t cols() const { return cols_; }
+  std::size_t bytes() const { return blocks_.size(); }
+  const std::byte* data() const { return blocks_.data(); }
+
+  /// y[r] = sum_c W[r, c] x[c]; x: [cols], y: [rows], float32.
+  void multiply(const float* x, float* y) const;
+
+ private:
+  StorageFormat format_;
+  int64_t rows_ = 0;
+  int64_t cols_ = 0;
+  std::vector<std::byte> blocks_;
+};
+
+}  // namespace alluvium::backbone

@@ -1,0 +1,207 @@
+#include "alluvium/backbone/generation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "alluvium/core/clock.h"
+#include "alluvium/core/error.h"
+#include "alluvium/core/random.h"
+#include "alluvium/core/utf8.h"
+
+namespace alluvium::backbone {
+namespace {
+
+void validate(const GenerationOptions& options, std::span<const TokenId> prompt) {
+  ALLUVIUM_CHECK(!prompt.empty(), "the prompt must hold at least one token");
+  ALLUVIUM_CHECK(options.max_tokens >= 0, "max_tokens must not be negative, got {}",
+                 options.max_tokens);
+  ALLUVIUM_CHECK(options.temperature >= 0 && std::isfinite(options.temperature),
+                 "temperature must be finite and not negative, got {}", options.temperature);
+  ALLUVIUM_CHECK(options.top_p > 0 && options.top_p <= 1, "top_p must lie in (0, 1], got {}",
+                 options.top_p);
+}
+
+// ln sum exp of the logits, in double.
+double log_sum_exp(std::span<const float> logits) {
+  const float highest = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (const float logit : logits) {
+    sum += std::exp(static_cast<double>(logit - highest));
+  }
+  return static_cast<double>(highest) + std::log(sum);
+}
+
+TokenId pick_greedy(std::span<const float> logits) {
+  return static_cast<TokenId>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
+TokenId pick_sampled(std::span<const float> logits, const GenerationOptions& options,
+                     Random& random) {
+  std::vector<TokenId> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](TokenId a, TokenId b) {
+    return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
+  });
+  const float highest = logits[order.front()];
+  std::vector<double> weights;
+  double total = 0;
+  for (const TokenId token : order) {
+    weights.push_back(std::exp(static_cast<double>(logits[token] - highest) / options.temperature));
+    total += weights.back();
+  }
+  double nucleus = 0;
+  std::size_t kept = 0;
+  while (kept < weights.size() && (kept == 0 || nucleus < options.top_p * total)) {
+    nucleus += weights[kept++];
+  }
+  double target = random.uniform() * nucleus;
+  for (std::size_t i = 0; i + 1 < kept; ++i) {
+    target -= weights[i];
+    if (target < 0) {
+      return order[i];
+    }
+  }
+  return order[kept - 1];
+}
+
+// The text generated so far and how much of it the callback has: bytes that may still become part
+// of a stop string or of an unfinished UTF-8 sequence are held back.
+class TextStream {
+ public:
+  TextStream(const std::vector<std::string>& stop, const TextCallback& on_text)
+      : stop_(stop), on_text_(on_text) {}
+
+  // Appends a token's bytes. True when a stop string is complete; the text then ends before it.
+  bool append(const std::string& bytes) {
+    text_ += bytes;
+    std::size_t first = std::string::npos;
+    for (const std::string& stop : stop_) {
+      if (!stop.empty()) {
+        first = std::min(first, text_.find(stop));
+      }
+    }
+    if (first == std::string::npos) {
+      return false;
+    }
+    text_.resize(first);
+    return true;
+  }
+
+  // Sends what is certain; false when the callback cancels.
+  bool flush() { return send(certain_bytes()); }
+  bool finish() { return send(text_.size()); }
+
+  std::string take() { return replace_invalid_utf8(text_); }
+
+ private:
+  std::size_t certain_bytes() const {
+    std::size_t certain = complete_utf8_prefix(text_);
+    for (const std::string& stop : stop_) {
+      for (std::size_t length = std::min(stop.size(), text_.size()); length > 0; --length) {
+        if (text_.compare(text_.size() - length, length, stop, 0, length) == 0) {
+          certain = std::min(certain, text_.size() - length);
+          break;
+        }
+      }
+    }
+    return certain;
+  }
+
+  bool send(std::size_t until) {
+    if (!on_text_ || until <= sent_) {
+      return true;
+    }
+    const std::string piece = replace_invalid_utf8(text_.substr(sent_, until - sent_));
+    sent_ = until;
+    return on_text_(piece);
+  }
+
+  const std::vector<std::string>& stop_;
+  const TextCallback& on_text_;
+  std::string text_;
+  std::size_t sent_ = 0;
+};
+
+std::span<const float> as_span(const at::Tensor& host) {
+  return {host.const_data_ptr<float>(), static_cast<std::size_t>(host.numel())};
+}
+
+}  // namespace
+
+const char* to_string(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::stop:
+      return "stop";
+    case FinishReason::length:
+      return "length";
+    case FinishReason::cancelled:
+      return "cancelled";
+  }
+  return "unknown";
+}
+
+Generation generate(const Decoder& decoder, const Tokenizer& tokenizer, KvCache& cache,
+                    std::span<const TokenId> prompt, const GenerationOptions& options,
+                    const TextCallback& on_text) {
+  validate(options, prompt);
+  const Stopwatch watch;
+  Random random(options.seed);
+  TextStream stream(options.stop, on_text);
+  Generation generation;
+  generation.prompt_tokens = static_cast<int64_t>(prompt.size());
+
+  ReadRequest request{&cache, prompt, Logits::last, false, false};
+  TokenId token = 0;
+  while (static_cast<int64_t>(generation.tokens.size()) < options.max_tokens) {
+    const at::Tensor host = decoder.read({&request, 1}).front().logits.cpu();
+    const std::span<const float> logits = as_span(host);
+    token = options.temperature == 0 ? pick_greedy(logits) : pick_sampled(logits, options, random);
+    generation.log_probability += static_cast<double>(logits[token]) - log_sum_exp(logits);
+    if (generation.first_token_ms == 0) {
+      generation.first_token_ms = watch.elapsed_ms();
+    }
+    if (std::find(options.stop_tokens.begin(), options.stop_tokens.end(), token) !=
+        options.stop_tokens.end()) {
+      generation.finish = FinishReason::stop;
+      break;
+    }
+    generation.tokens.push_back(token);
+    if (stream.append(tokenizer.decode({&token, 1}))) {
+      generation.finish = FinishReason::stop;
+      break;
+    }
+    if (!stream.flush()) {
+      generation.finish = FinishReason::cancelled;
+      break;
+    }
+    request.tokens = {&token, 1};
+  }
+  if (generation.finish != FinishReason::cancelled && !stream.finish()) {
+    generation.finish = FinishReason::cancelled;
+  }
+  generation.text = stream.take();
+  generation.total_ms = watch.elapsed_ms();
+  return generation;
+}
+
+std::vector<double> score_tokens(const Decoder& decoder, KvCache& cache,
+                                 std::span<const TokenId> prompt, std::span<const TokenId> tokens) {
+  ALLUVIUM_CHECK(!prompt.empty(), "the prompt must hold at least one token");
+  if (tokens.empty()) {
+    return {};
+  }
+  std::vector<TokenId> all(prompt.begin(), prompt.end());
+  all.insert(all.end(), tokens.begin(), tokens.end() - 1);
+  const ReadRequest request{&cache, all, Logits::all, false, false};
+  const at::Tensor logits = decoder.read({&request, 1}).front().logits.cpu();
+  std::vector<double> scores;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const at::Tensor row = logits[static_cast<int64_t>(prompt.size() - 1 + i)];
+    const std::span<const float> values = as_span(row);
+    scores.push_back(static_cast<double>(values[tokens[i]]) - log_sum_exp(values));
+  }
+  return scores;
+}
+
+}  // namespace alluvium::backbone

@@ -1,0 +1,299 @@
+#include "llama_decoder.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/InferenceMode.h>
+
+#include "alluvium/core/error.h"
+#include "row_kernels.h"
+#include "row_ops.h"
+
+namespace alluvium::backbone {
+namespace {
+
+Digest make_fingerprint(const Checkpoint& checkpoint, const DecoderGeometry& geometry,
+                        at::ScalarType dtype) {
+  return Sha256()
+      .update("alluvium llama decoder 1\n")
+      .update(checkpoint.digest().data(), checkpoint.digest().size())
+      .update(fmt::format("{} {} {} {} {} {} {} {:.17g} {:.17g} {}", geometry.layers,
+                          geometry.d_model, geometry.heads, geometry.kv_heads, geometry.head_dim,
+                          geometry.d_ff, geometry.vocabulary, geometry.rope_base,
+                          geometry.norm_epsilon, c10::toString(dtype)))
+      .finish();
+}
+
+}  // namespace
+
+LlamaDecoder::LlamaDecoder(const Checkpoint& checkpoint, const DevicePolicy& policy)
+    : policy_(policy),
+      geometry_(read_llama_geometry(checkpoint)),
+      rope_(geometry_.head_dim, geometry_.rope_base, geometry_.max_positions),
+      weights_(load_llama_weights(checkpoint, geometry_, policy)),
+      has_blocks_(weights_.has_blocks()),
+      fingerprint_(make_fingerprint(checkpoint, geometry_, policy.dtype)) {}
+
+KvCache LlamaDecoder::start(const KvPrefix& prefix, int64_t room) const {
+  const c10::InferenceMode no_gradient;
+  ALLUVIUM_CHECK(room >= 0, "room must not be negative, got {}", room);
+  ALLUVIUM_CHECK(
+      prefix.next_position >= 0 && prefix.next_position + room <= geometry_.max_positions,
+      "prefix up to position {} and {} more tokens exceed the model's {} positions",
+      prefix.next_position, room, geometry_.max_positions);
+  KvCache cache(geometry_, prefix.slots() + room, policy_.dtype, policy_.device);
+  cache.next_position_ = prefix.next_position;
+  cache.temperature_ = prefix.temperature;
+  cache.lse_scale_ = prefix.lse_scale;
+
+  // Context slots stand together, so that attention can take them as one range.
+  std::vector<const KvSegment*> ordered;
+  for (const bool context : {false, true}) {
+    for (const KvSegment& segment : prefix.segments) {
+      if (segment.context == context && segment.slots() > 0) {
+        ordered.push_back(&segment);
+      }
+    }
+  }
+  const bool biased = std::any_of(ordered.begin(), ordered.end(),
+                                  [](const KvSegment* s) { return s->log_bias.defined(); });
+  if (biased) {
+    cache.log_bias_ =
+        at::zeros({cache.capacity()}, at::TensorOptions(at::kFloat).device(policy_.device));
+  }
+  for (const KvSegment* segment : ordered) {
+    const int64_t m = segment->slots();
+    const std::vector<int64_t> expected = {geometry_.layers, geometry_.kv_heads, m,
+                                           geometry_.head_dim};
+    ALLUVIUM_CHECK(
+        segment->keys.sizes().vec() == expected && segment->values.sizes().vec() == expected,
+        "a segment's keys and values must be [{}, {}, m, {}]", geometry_.layers, geometry_.kv_heads,
+        geometry_.head_dim);
+    if (segment->context && cache.context_end_ == cache.context_begin_) {
+      cache.context_begin_ = cache.slots_;
+    }
+    for (int64_t layer = 0; layer < geometry_.layers; ++layer) {
+      const at::Tensor keys = cache.keys_[layer].narrow(1, cache.slots_, m);
+      if (segment->key_space == KeySpace::rotated) {
+        keys.copy_(segment->keys[layer]);
+      } else {
+        rotate_keys_into_(keys, segment->keys[layer], rope_, segment->positions);
+      }
+    }
+    cache.values_.narrow(2, cache.slots_, m).copy_(segment->values);
+    if (segment->log_bias.defined()) {
+      cache.log_bias_.narrow(0, cache.slots_, m).copy_(segment->log_bias);
+    }
+    cache.slots_ += m;
+    if (segment->context) {
+      cache.context_end_ = cache.slots_;
+    }
+  }
+  return cache;
+}
+
+void LlamaDecoder::validate(std::span<const ReadRequest> requests) const {
+  for (const ReadRequest& request : requests) {
+    ALLUVIUM_CHECK(request.cache != nullptr, "a read needs a cache");
+    ALLUVIUM_CHECK(!request.tokens.empty(), "a read needs at least one token");
+    const auto n = static_cast<int64_t>(request.tokens.size());
+    const KvCache& cache = *request.cache;
+    ALLUVIUM_CHECK(cache.slots_ + n <= cache.capacity(),
+                   "{} tokens do not fit a cache with {} of {} slots taken", n, cache.slots_,
+                   cache.capacity());
+    ALLUVIUM_CHECK(cache.next_position_ + n <= geometry_.max_positions,
+                   "{} tokens at position {} exceed the model's {} positions", n,
+                   cache.next_position_, geometry_.max_positions);
+    for (const TokenId token : request.tokens) {
+      ALLUVIUM_CHECK(token >= 0 && token < geometry_.vocabulary,
+                     "token {} lies outside the vocabulary of {}", token, geometry_.vocabulary);
+    }
+  }
+}
+
+std::vector<ReadResult> LlamaDecoder::read(std::span<const ReadRequest> requests) const {
+  if (requests.empty()) {
+    return {};
+  }
+  const c10::InferenceMode no_gradient;
+  validate(requests);
+  const ReadRequest& first = requests.front();
+  const bool one_row = requests.size() == 1 && first.tokens.size() == 1;
+  if (!one_row || !has_blocks_ || first.capture || first.hidden) {
+    return read_packed(requests);
+  }
+  ReadResult result;
+  result.logits = policy_.dtype == at::kBFloat16
+                      ? step<Bf16>(*first.cache, first.tokens.front(), first.logits)
+                      : step<float>(*first.cache, first.tokens.front(), first.logits);
+  if (first.logits == Logits::all) {
+    result.logits = result.logits.unsqueeze(0);
+  }
+  return {std::move(result)};
+}
+
+at::Tensor LlamaDecoder::embed(std::span<const ReadRequest> requests) const {
+  std::vector<int64_t> ids;
+  for (const ReadRequest& request : requests) {
+    ids.insert(ids.end(), request.tokens.begin(), request.tokens.end());
+  }
+  const at::Tensor index =
+      at::from_blob(ids.data(), {static_cast<int64_t>(ids.size())}, at::kLong).to(policy_.device);
+  return weights_.embedding.index_select(0, index).to(at::kFloat);
+}
+
+std::vector<LlamaDecoder::Slice> LlamaDecoder::slice(std::span<const ReadRequest> requests) const {
+  const auto mask_options = at::TensorOptions(policy_.dtype).device(policy_.device);
+  std::vector<Slice> slices;
+  int64_t begin = 0;
+  for (const ReadRequest& request : requests) {
+    const KvCache& cache = *request.cache;
+    Slice slice;
+    slice.begin = begin;
+    slice.rows = static_cast<int64_t>(request.tokens.size());
+    slice.view.slots_before = cache.slots_;
+    slice.view.log_bias = cache.log_bias_;
+    slice.view.context_begin = cache.context_begin_;
+    slice.view.context_end = cache.context_end_;
+    slice.view.temperature = cache.temperature_;
+    slice.view.lse_scale = cache.lse_scale_;
+    slice.view.mask =
+        make_mask(slice.view, slice.rows, geometry_.heads / geometry_.kv_heads, mask_options);
+    begin += slice.rows;
+    slices.push_back(std::move(slice));
+  }
+  return slices;
+}
+
+at::Tensor LlamaDecoder::attend_sequence(int64_t layer, const at::Tensor& qkv, const Slice& slice,
+                                         const ReadRequest& request, ReadResult& result) const {
+  const int64_t heads = geometry_.heads;
+  const int64_t kv_heads = geometry_.kv_heads;
+  const int64_t head_dim = geometry_.head_dim;
+  const KvCache& cache = *request.cache;
+  const at::Tensor rows =
+      qkv.narrow(0, slice.begin, slice.rows).view({slice.rows, heads + 2 * kv_heads, head_dim});
+  const at::Tensor new_keys = rows.narrow(1, heads, kv_heads);
+  const at::Tensor new_values = rows.narrow(1, heads + kv_heads, kv_heads);
+  if (request.capture) {
+    result.keys[layer].copy_(new_keys.transpose(0, 1));
+    result.values[layer].copy_(new_values.transpose(0, 1));
+  }
+  const int64_t slots = slice.view.slots_before + slice.rows;
+  const at::Tensor keys = cache.keys_[layer].narrow(1, 0, slots);
+  const at::Tensor values = cache.values_[layer].narrow(1, 0, slots);
+  rotate_into_(keys.narrow(1, slice.view.slots_before, slice.rows), new_keys, rope_,
+               cache.next_position_, HeadOrder::heads_first);
+  values.narrow(1, slice.view.slots_before, slice.rows).copy_(new_values.transpose(0, 1));
+
+  at::Tensor queries = at::empty({slice.rows, heads, head_dim}, rows.options());
+  rotate_into_(queries, rows.narrow(1, 0, heads), rope_, cache.next_position_,
+               HeadOrder::rows_first);
+  return attend(queries, keys, values, slice.view);
+}
+
+std::vector<ReadResult> LlamaDecoder::read_packed(std::span<const ReadRequest> requests) const {
+  const std::vector<Slice> slices = slice(requests);
+  std::vector<ReadResult> results(requests.size());
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    if (requests[i].capture) {
+      results[i].keys =
+          at::empty({geometry_.layers, geometry_.kv_heads, slices[i].rows, geometry_.head_dim},
+                    at::TensorOptions(policy_.dtype).device(policy_.device));
+      results[i].values = at::empty_like(results[i].keys);
+    }
+  }
+
+  at::Tensor x = embed(requests);  // [T, d_model] float32: the residual stream is never rounded
+  at::Tensor attended = at::empty({x.size(0), geometry_.heads * geometry_.head_dim},
+                                  x.options().dtype(policy_.dtype));
+  for (int64_t l = 0; l < geometry_.layers; ++l) {
+    const LlamaLayer& layer = weights_.layers[l];
+    const at::Tensor qkv = at::linear(
+        rms_norm(x, layer.attention_norm, geometry_.norm_epsilon, policy_.dtype), layer.qkv.dense);
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      attended.narrow(0, slices[i].begin, slices[i].rows)
+          .copy_(attend_sequence(l, qkv, slices[i], requests[i], results[i]));
+    }
+    add_(x, at::linear(attended, layer.attention_out.dense));
+    const at::Tensor gate_up =
+        at::linear(rms_norm(x, layer.feed_forward_norm, geometry_.norm_epsilon, policy_.dtype),
+                   layer.gate_up.dense);
+    add_(x, at::linear(swiglu(gate_up), layer.down.dense));
+  }
+
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    KvCache& cache = *requests[i].cache;
+    cache.slots_ += slices[i].rows;
+    cache.next_position_ += slices[i].rows;
+    const bool last_only = requests[i].logits != Logits::all && !requests[i].hidden;
+    if (requests[i].logits == Logits::none && !requests[i].hidden) {
+      continue;
+    }
+    const int64_t rows = last_only ? 1 : slices[i].rows;
+    const at::Tensor hidden = rms_norm(x.narrow(0, slices[i].begin + slices[i].rows - rows, rows),
+                                       weights_.final_norm, geometry_.norm_epsilon, at::kFloat);
+    if (requests[i].hidden) {
+      results[i].hidden = hidden;
+    }
+    if (requests[i].logits == Logits::all) {
+      results[i].logits = logits(hidden);
+    } else if (requests[i].logits == Logits::last) {
+      results[i].logits = logits(hidden.narrow(0, rows - 1, 1)).squeeze(0);
+    }
+  }
+  return results;
+}
+
+at::Tensor LlamaDecoder::logits(const at::Tensor& hidden) const {
+  if (!weights_.head.blocks) {
+    return at::linear(hidden.to(policy_.dtype), weights_.head.dense).to(at::kFloat);
+  }
+  // The blocks give float32 logits: in bf16 a logit near 16 moves in steps of 1/8.
+  const at::Tensor rows = hidden.contiguous();
+  at::Tensor out = at::empty({rows.size(0), geometry_.vocabulary}, rows.options());
+  for (int64_t r = 0; r < rows.size(0); ++r) {
+    weights_.head.blocks->multiply(rows[r].const_data_ptr<float>(),
+                                   out[r].mutable_data_ptr<float>());
+  }
+  return out;
+}
+
+Digest LlamaDecoder::hash_weights() const {
+  Sha256 hash;
+  const auto add_tensor = [&](const at::Tensor& tensor) {
+    const at::Tensor host = tensor.cpu().contiguous();
+    hash.update(host.const_data_ptr(), host.nbytes());
+  };
+  const auto add_linear = [&](const LinearWeight& weight) {
+    add_tensor(weight.dense);
+    if (weight.blocks) {
+      hash.update(weight.blocks->data(), weight.blocks->bytes());
+    }
+  };
+  add_tensor(weights_.embedding);
+  add_tensor(weights_.final_norm);
+  add_linear(weights_.head);
+  for (const LlamaLayer& layer : weights_.layers) {
+    add_tensor(layer.attention_norm);
+    add_tensor(layer.feed_forward_norm);
+    add_linear(layer.qkv);
+    add_linear(layer.attention_out);
+    add_linear(layer.gate_up);
+    add_linear(layer.down);
+  }
+  return hash.finish();
+}
+
+std::unique_ptr<Decoder> load_decoder(const Checkpoint& checkpoint, const DevicePolicy& policy) {
+  return std::make_unique<LlamaDecoder>(checkpoint, policy);
+}
+
+}  // namespace alluvium::backbone

@@ -1,0 +1,62 @@
+// The Llama family behind the Decoder interface.
+//
+// Purpose: two paths over the same weights. read_packed() multiplies dense matrices with all rows
+// of all sequences at once; step() takes one
+//          row through the checkpoint's blocks with no tensor in between. Both append the same
+//          rotated keys and values to the cache.
+// Threads: immutable after construction.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "alluvium/backbone/decoder.h"
+#include "attention.h"
+#include "llama_weights.h"
+
+namespace alluvium::backbone {
+
+class LlamaDecoder final : public Decoder {
+ public:
+  LlamaDecoder(const Checkpoint& checkpoint, const DevicePolicy& policy);
+
+  const DecoderGeometry& geometry() const override { return geometry_; }
+  const DevicePolicy& policy() const override { return policy_; }
+  const Digest& fingerprint() const override { return fingerprint_; }
+  KvCache start(const KvPrefix& prefix, int64_t room) const override;
+  std::vector<ReadResult> read(std::span<const ReadRequest> requests) const override;
+  Digest hash_weights() const override;
+
+ private:
+  // One request's rows in the packed batch.
+  struct Slice {
+    int64_t begin = 0;
+    int64_t rows = 0;
+    AttentionView view;
+  };
+
+  void validate(std::span<const ReadRequest> requests) const;
+  at::Tensor embed(std::span<const ReadRequest> requests) const;
+  std::vector<Slice> slice(std::span<const ReadRequest> requests) const;
+
+  /// Rotates and stores this layer's new keys and values of one sequence, copies them out when
+  /// captured, and attends.
+  at::Tensor attend_sequence(int64_t layer, const at::Tensor& qkv, const Slice& slice,
+                             const ReadRequest& request, ReadResult& result) const;
+  at::Tensor logits(const at::Tensor& hidden) const;
+
+  std::vector<ReadResult> read_packed(std::span<const ReadRequest> requests) const;
+
+  template <class T>
+  at::Tensor step(KvCache& cache, TokenId token, Logits wanted) const;
+
+  DevicePolicy policy_;
+  DecoderGeometry geometry_;
+  Rope rope_;
+  LlamaWeights weights_;
+  bool has_blocks_;
+  Digest fingerprint_;
+};
+
+}  // namespace alluvium::backbone
