@@ -250,7 +250,8 @@ TEST_CASE("engine: a document that cannot be ingested is rejected and the others
   });
   REQUIRE(rejected != seen.end());
   CHECK(rejected->id == "bad");
-  CHECK(rejected->reason == letters[0].reason);
+  CHECK_THAT(rejected->reason, Catch::Matchers::Contains("title"));
+  CHECK_THAT(letters[0].reason, Catch::Matchers::Contains(rejected->reason));
 }
 
 TEST_CASE("engine: namespaces do not see each other, and as_of hides what holds later",

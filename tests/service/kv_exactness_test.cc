@@ -5,9 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include <ATen/ops/abs.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/argmax.h>
 #include <c10/core/InferenceMode.h>
 
 #include "alluvium/core/error.h"
@@ -68,7 +66,7 @@ double largest_difference(const std::vector<at::Tensor>& left,
   double largest = 0;
   REQUIRE(left.size() == right.size());
   for (std::size_t i = 0; i < left.size(); ++i) {
-    largest = std::max(largest, at::abs(left[i] - right[i]).max().item<double>());
+    largest = std::max(largest, left[i].sub(right[i]).abs().max().item<double>());
   }
   return largest;
 }
