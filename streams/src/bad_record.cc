@@ -15,7 +15,9 @@ constexpr std::size_t kContentBytes = 4096;
 BadRecord make_bad_record(std::string_view source, int64_t line, std::string_view reason,
                           std::string_view content) {
   std::string_view kept = content.substr(0, kContentBytes);
-  kept = kept.substr(0, complete_utf8_prefix(kept));
+  if (kept.size() < content.size()) {
+    kept = kept.substr(0, complete_utf8_prefix(kept));
+  }
   return {replace_invalid_utf8(source), line, replace_invalid_utf8(reason),
           replace_invalid_utf8(kept)};
 }
