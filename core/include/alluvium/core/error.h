@@ -60,17 +60,17 @@ using InternalError = ErrorOf<ErrorKind::internal_error>;
 }  // namespace alluvium
 
 /// Refuses bad input: ALLUVIUM_CHECK(k > 0, "k must be positive, got {}", k) throws InvalidArgument.
-#define ALLUVIUM_CHECK(condition, ...)                             \
-  do {                                                             \
-    if (!(condition)) {                                            \
+#define ALLUVIUM_CHECK(condition, ...)                               \
+  do {                                                               \
+    if (!(condition)) {                                              \
       throw ::alluvium::InvalidArgument(::fmt::format(__VA_ARGS__)); \
-    }                                                              \
+    }                                                                \
   } while (false)
 
 /// Guards what only our own mistake can break; throws InternalError with the condition's text.
-#define ALLUVIUM_ASSERT(condition)                                                  \
-  do {                                                                              \
-    if (!(condition)) {                                                             \
-      throw ::alluvium::InternalError("assertion failed: " #condition);             \
-    }                                                                               \
+#define ALLUVIUM_ASSERT(condition)                                      \
+  do {                                                                  \
+    if (!(condition)) {                                                 \
+      throw ::alluvium::InternalError("assertion failed: " #condition); \
+    }                                                                   \
   } while (false)
