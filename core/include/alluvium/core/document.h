@@ -25,9 +25,8 @@ struct Document {
   std::string id;
   uint64_t version = 1;
   std::string title;
-  std::string text;  ///< UTF-8
-  int64_t valid_from_us =
-      0;  ///< when the fact holds from, microseconds since the epoch, UTC; 0 = always
+  std::string text;           ///< UTF-8
+  int64_t valid_from_us = 0;  ///< from when it holds, microseconds since the epoch, UTC; 0 = always
   std::map<std::string, std::string> metadata;
 };
 
