@@ -1,0 +1,55 @@
+// The program: one verb, one exit code.
+#include <cstdio>
+#include <exception>
+#include <string>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <fmt/format.h>
+
+#include "alluvium/core/error.h"
+#include "verbs.h"
+
+namespace alluvium::app {
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kUsage = 2;
+
+int run(int argc, char** argv) {
+  CLI::App program("A streaming service that keeps a frozen language model up to date.",
+                   "alluvium");
+  program.require_subcommand(1);
+  program.footer("Every verb has its own --help. Exit codes: 0 done, 1 failed, 2 usage.");
+  int exit_code = 0;
+  add_serve(program, exit_code);
+  add_publish(program, exit_code);
+  add_ask(program, exit_code);
+  add_documents(program, exit_code);
+  add_status(program, exit_code);
+  add_doctor(program, exit_code);
+  add_bench(program, exit_code);
+  add_version(program, exit_code);
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    return program.exit(help);
+  } catch (const CLI::ParseError& error) {
+    program.exit(error);
+    return kUsage;
+  }
+  return exit_code;
+}
+
+}  // namespace
+}  // namespace alluvium::app
+
+int main(int argc, char** argv) {
+  try {
+    return alluvium::app::run(argc, argv);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "alluvium: {}\n", error.what());
+    return alluvium::app::kFailed;
+  }
+}

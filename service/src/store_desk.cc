@@ -1,0 +1,111 @@
+#include "store_desk.h"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "session_id.h"
+#include "wire_documents.h"
+
+namespace alluvium::service {
+namespace {
+
+constexpr std::size_t kQueue = 1024;
+constexpr int64_t kListLimit = 1000;
+constexpr std::size_t kLetterBytes = 4096;
+
+int64_t limit_of(const Message& message) {
+  const std::string text = message.attribute("limit", fmt::format("{}", kListLimit));
+  int64_t limit = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), limit);
+  ALLUVIUM_CHECK(error == std::errc() && end == text.data() + text.size() && limit > 0,
+                 "attribute limit must be a positive number, got '{}'", text);
+  return std::min(limit, kListLimit);
+}
+
+Message json_reply(const Message& to, std::string json) {
+  Message reply;
+  reply.command = to.command;
+  reply.request = to.request;
+  reply.bodies.emplace_back("json", std::move(json));
+  return reply;
+}
+
+}  // namespace
+
+StoreDesk::StoreDesk(Engine& engine, CompletionQueue& completions)
+    : engine_(engine), completions_(completions), pool_(1, kQueue) {}
+
+bool StoreDesk::take(const std::string& client, Message message) {
+  return pool_.submit([this, client, message = std::move(message)] { answer(client, message); }) ==
+         PushResult::pushed;
+}
+
+void StoreDesk::answer(const std::string& client, const Message& message) {
+  try {
+    if (message.is(Command::hello)) {
+      const uint64_t last = engine_.store().last_sequence(session_to_hex(message.session));
+      completions_.push(SessionOpened{client, message, last});
+    } else {
+      completions_.push(Reply{client, reply_to(message)});
+    }
+  } catch (const Error& error) {
+    completions_.push(
+        Reply{client, make_nack(wire_error_of(error), error.what(), message.request)});
+  } catch (const std::exception& error) {
+    completions_.push(Reply{client, make_nack(WireError::internal, error.what(), message.request)});
+  }
+}
+
+Message StoreDesk::reply_to(const Message& message) {
+  if (message.is(Command::status)) {
+    return json_reply(message, status_to_json(engine_.status()));
+  }
+  if (message.is(Command::document_list)) {
+    return list_documents(message);
+  }
+  if (message.is(Command::document_get)) {
+    return get_document(message);
+  }
+  if (message.is(Command::dead_letter)) {
+    return add_dead_letter(message);
+  }
+  ALLUVIUM_ASSERT(message.is(Command::dead_letter_list));
+  return list_dead_letters(message);
+}
+
+Message StoreDesk::list_documents(const Message& message) {
+  return json_reply(message,
+                    summaries_to_json(engine_.store().list(
+                        message.name_space, message.attribute("after"), limit_of(message))));
+}
+
+Message StoreDesk::get_document(const Message& message) {
+  const std::string name_space = message.name_space.empty() ? "default" : message.name_space;
+  const auto summary = engine_.store().find(name_space, message.document_id);
+  const auto document = engine_.store().read_document(name_space, message.document_id);
+  if (!summary || !document) {
+    return make_nack(
+        WireError::not_found,
+        fmt::format("there is no document '{}' in namespace '{}'", message.document_id, name_space),
+        message.request);
+  }
+  Message reply = put_message(*document, 0);
+  reply.command = message.command;
+  reply.request = message.request;
+  reply.bodies.emplace_back("json", summaries_to_json({*summary}));
+  return reply;
+}
+
+Message StoreDesk::add_dead_letter(const Message& message) {
+  memory_bank::DeadLetter letter = read_dead_letter(message);
+  letter.content.resize(std::min(letter.content.size(), kLetterBytes));
+  engine_.store().add_dead_letter(letter);
+  return Message(Command::dead_letter, message.request);
+}
+
+Message StoreDesk::list_dead_letters(const Message& message) {
+  return json_reply(message, dead_letters_to_json(engine_.store().dead_letters(limit_of(message))));
+}
+
+}  // namespace alluvium::service

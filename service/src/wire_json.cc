@@ -1,0 +1,184 @@
+// The JSON bodies of replies.
+#include <nlohmann/json.hpp>
+
+#include "alluvium/core/error.h"
+#include "alluvium/core/utf8.h"
+#include "wire_documents.h"
+
+namespace alluvium::service {
+namespace {
+
+using nlohmann::json;
+
+/// Texts come from outside; a malformed one must not make a whole reply impossible.
+json text_of(const std::string& text) { return replace_invalid_utf8(text); }
+
+template <class Read>
+void read_json(std::string_view text, const Read& read) {
+  try {
+    read(json::parse(text));
+  } catch (const json::exception& error) {
+    throw InvalidArgument(fmt::format("a JSON body is not as documented: {}", error.what()));
+  }
+}
+
+}  // namespace
+
+std::string citations_to_json(const std::vector<Citation>& citations) {
+  json list = json::array();
+  for (const Citation& citation : citations) {
+    list.push_back({{"id", text_of(citation.id)},
+                    {"version", citation.version},
+                    {"title", text_of(citation.title)},
+                    {"weight", citation.weight},
+                    {"score", citation.score}});
+  }
+  return list.dump();
+}
+
+std::vector<Citation> citations_from_json(std::string_view text) {
+  std::vector<Citation> citations;
+  read_json(text, [&](const json& list) {
+    for (const json& item : list) {
+      Citation citation;
+      item.at("id").get_to(citation.id);
+      item.at("version").get_to(citation.version);
+      item.at("title").get_to(citation.title);
+      item.at("weight").get_to(citation.weight);
+      item.at("score").get_to(citation.score);
+      citations.push_back(std::move(citation));
+    }
+  });
+  return citations;
+}
+
+std::string answer_to_json(const Answer& answer) {
+  return json{{"codec", answer.codec},
+              {"note", text_of(answer.note)},
+              {"log_probability", answer.log_probability},
+              {"finish", answer.finish},
+              {"prompt_tokens", answer.prompt_tokens},
+              {"memory_slots", answer.memory_slots},
+              {"answer_tokens", answer.answer_tokens},
+              {"retrieve_ms", answer.retrieve_ms},
+              {"load_ms", answer.load_ms},
+              {"first_token_ms", answer.first_token_ms},
+              {"total_ms", answer.total_ms}}
+      .dump();
+}
+
+void read_answer_json(std::string_view text, Answer& answer) {
+  read_json(text, [&](const json& item) {
+    item.at("codec").get_to(answer.codec);
+    item.at("note").get_to(answer.note);
+    item.at("log_probability").get_to(answer.log_probability);
+    item.at("finish").get_to(answer.finish);
+    item.at("prompt_tokens").get_to(answer.prompt_tokens);
+    item.at("memory_slots").get_to(answer.memory_slots);
+    item.at("answer_tokens").get_to(answer.answer_tokens);
+    item.at("retrieve_ms").get_to(answer.retrieve_ms);
+    item.at("load_ms").get_to(answer.load_ms);
+    item.at("first_token_ms").get_to(answer.first_token_ms);
+    item.at("total_ms").get_to(answer.total_ms);
+  });
+}
+
+std::string summaries_to_json(const std::vector<memory_bank::DocumentSummary>& summaries) {
+  json list = json::array();
+  for (const memory_bank::DocumentSummary& summary : summaries) {
+    list.push_back({{"namespace", text_of(summary.name_space)},
+                    {"id", text_of(summary.id)},
+                    {"version", summary.version},
+                    {"title", text_of(summary.title)},
+                    {"valid_from_us", summary.valid_from_us},
+                    {"created_us", summary.created_us},
+                    {"text_bytes", summary.text_bytes},
+                    {"tokens", summary.tokens},
+                    {"chunks", summary.chunks},
+                    {"memory_bytes", summary.memory_bytes}});
+  }
+  return list.dump();
+}
+
+std::vector<memory_bank::DocumentSummary> summaries_from_json(std::string_view text) {
+  std::vector<memory_bank::DocumentSummary> summaries;
+  read_json(text, [&](const json& list) {
+    for (const json& item : list) {
+      memory_bank::DocumentSummary summary;
+      item.at("namespace").get_to(summary.name_space);
+      item.at("id").get_to(summary.id);
+      item.at("version").get_to(summary.version);
+      item.at("title").get_to(summary.title);
+      item.at("valid_from_us").get_to(summary.valid_from_us);
+      item.at("created_us").get_to(summary.created_us);
+      item.at("text_bytes").get_to(summary.text_bytes);
+      item.at("tokens").get_to(summary.tokens);
+      item.at("chunks").get_to(summary.chunks);
+      item.at("memory_bytes").get_to(summary.memory_bytes);
+      summaries.push_back(std::move(summary));
+    }
+  });
+  return summaries;
+}
+
+std::string dead_letters_to_json(const std::vector<memory_bank::DeadLetter>& letters) {
+  json list = json::array();
+  for (const memory_bank::DeadLetter& letter : letters) {
+    list.push_back({{"source", text_of(letter.source)},
+                    {"line", letter.line},
+                    {"reason", text_of(letter.reason)},
+                    {"content", text_of(letter.content)},
+                    {"created_us", letter.created_us}});
+  }
+  return list.dump();
+}
+
+std::vector<memory_bank::DeadLetter> dead_letters_from_json(std::string_view text) {
+  std::vector<memory_bank::DeadLetter> letters;
+  read_json(text, [&](const json& list) {
+    for (const json& item : list) {
+      memory_bank::DeadLetter letter;
+      item.at("source").get_to(letter.source);
+      item.at("line").get_to(letter.line);
+      item.at("reason").get_to(letter.reason);
+      item.at("content").get_to(letter.content);
+      item.at("created_us").get_to(letter.created_us);
+      letters.push_back(std::move(letter));
+    }
+  });
+  return letters;
+}
+
+std::string status_to_json(const EngineStatus& status) {
+  const memory_bank::StoreCounts& store = status.store;
+  return json{{"documents", store.documents},
+              {"chunks", store.chunks},
+              {"memories", store.memories},
+              {"stale_memories", store.stale_memories},
+              {"keys", store.keys},
+              {"tombstones", store.tombstones},
+              {"dead_letters", store.dead_letters},
+              {"logged_offset", store.logged_offset},
+              {"applied_offset", store.applied_offset},
+              {"pending", store.pending},
+              {"memory_bytes", store.memory_bytes},
+              {"database_bytes", store.database_bytes},
+              {"cache_hits", status.cache.hits},
+              {"cache_misses", status.cache.misses},
+              {"cache_evictions", status.cache.evictions},
+              {"cache_bytes", status.cache.bytes},
+              {"cache_entries", status.cache.entries},
+              {"decoder_fingerprint", status.decoder_fingerprint},
+              {"encoder_fingerprint", status.encoder_fingerprint},
+              {"codec", status.codec},
+              {"device", status.device_reason},
+              {"questions", status.questions},
+              {"documents_adapted", status.documents_adapted},
+              {"tokens_read", status.tokens_read},
+              {"ingest_ms", status.ingest_ms},
+              {"remaking", status.remaking},
+              {"ingest_error", text_of(status.ingest_error)}}
+      .dump();
+}
+
+}  // namespace alluvium::service
