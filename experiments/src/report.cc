@@ -14,7 +14,8 @@ namespace alluvium::experiments {
 namespace {
 
 std::string quote(const std::string& argument) {
-  return argument.find_first_of(" \t\"'") == std::string::npos ? argument : "'" + argument + "'";
+  return argument.find_first_of(" \t\"'") == std::string::npos ? argument
+                                                               : fmt::format("'{}'", argument);
 }
 
 std::string cell(const Row& value) {
