@@ -1,7 +1,8 @@
 // One writer a directory.
 //
 // Purpose: flock() on <directory>/LOCK, which the kernel lets go when the process ends in any way;
-// the file holds the owner's process id. Threads: immutable.
+//          the file holds the owner's process id.
+// Threads: immutable.
 #pragma once
 
 #include <string>

@@ -1,7 +1,6 @@
 #include "lexical_search.h"
 
 #include <algorithm>
-#include <array>
 #include <unordered_set>
 #include <utility>
 
@@ -12,9 +11,9 @@
 namespace alluvium::memory_bank {
 namespace {
 
-// As in the schema's tokenize option.
-constexpr const char* kTokenizer = "unicode61";
-std::array<const char*, 2> tokenizer_arguments() { return {"remove_diacritics", "2"}; }
+// Together the schema's tokenize option: words as unicode61 cuts them, then their stems.
+const std::vector<const char*> kWords = {"unicode61", "remove_diacritics", "2"};
+const std::vector<const char*> kStems = {"porter", "unicode61", "remove_diacritics", "2"};
 
 /// FTS5's own table of functions, which it hands out through a query.
 fts5_api* find_fts5(Connection& connection) {
@@ -33,14 +32,14 @@ fts5_api* find_fts5(Connection& connection) {
 /// One tokenizer instance.
 class TermCutter {
  public:
-  explicit TermCutter(Connection& connection) {
+  /// options: the tokenizer's name, then its arguments.
+  TermCutter(Connection& connection, std::vector<const char*> options) {
     fts5_api* api = find_fts5(connection);
     void* context = nullptr;
-    auto arguments = tokenizer_arguments();
-    if (api->xFindTokenizer(api, kTokenizer, &context, &methods_) != SQLITE_OK ||
-        methods_.xCreate(context, arguments.data(), static_cast<int>(arguments.size()),
+    if (api->xFindTokenizer(api, options[0], &context, &methods_) != SQLITE_OK ||
+        methods_.xCreate(context, options.data() + 1, static_cast<int>(options.size()) - 1,
                          &tokenizer_) != SQLITE_OK) {
-      throw InternalError(fmt::format("FTS5 has no tokenizer {}", kTokenizer));
+      throw InternalError(fmt::format("FTS5 has no tokenizer {}", options[0]));
     }
   }
   ~TermCutter() { methods_.xDelete(tokenizer_); }
@@ -48,30 +47,22 @@ class TermCutter {
   TermCutter& operator=(const TermCutter&) = delete;
 
   std::vector<std::string> cut(std::string_view text) {
-    Terms terms;
+    std::vector<std::string> terms;
     const int code = methods_.xTokenize(tokenizer_, &terms, FTS5_TOKENIZE_QUERY, text.data(),
                                         static_cast<int>(text.size()), &TermCutter::receive);
     if (code != SQLITE_OK) {
       throw ResourceExhausted(
           fmt::format("FTS5 could not cut the query: {}", sqlite3_errstr(code)));
     }
-    return std::move(terms.ordered);
+    return terms;
   }
 
  private:
-  struct Terms {
-    std::vector<std::string> ordered;
-    std::unordered_set<std::string> seen;
-  };
-
   // Called from C: must not throw.
-  static int receive(void* context, int, const char* token, int size, int, int) noexcept {
+  static int receive(void* terms, int, const char* token, int size, int, int) noexcept {
     try {
-      auto& terms = *static_cast<Terms*>(context);
-      std::string term(token, static_cast<std::size_t>(size));
-      if (terms.seen.insert(term).second) {
-        terms.ordered.push_back(std::move(term));
-      }
+      static_cast<std::vector<std::string>*>(terms)->emplace_back(token,
+                                                                  static_cast<std::size_t>(size));
       return SQLITE_OK;
     } catch (const std::bad_alloc&) {
       return SQLITE_NOMEM;
@@ -83,30 +74,31 @@ class TermCutter {
 };
 
 /// Keeps the kMaxQueryTerms terms that fewest documents hold, leaving out those that none holds.
-void keep_rarest(Connection& connection, std::vector<std::string>& terms) {
+void keep_rarest(Connection& connection, std::vector<LexicalTerm>& terms) {
   Statement count(connection, "SELECT doc FROM document_term WHERE term = ?");
   std::vector<std::pair<int64_t, std::string>> ranked;
-  for (std::string& term : terms) {
-    if (count.bind(term).step()) {
-      ranked.emplace_back(count.integer(0), std::move(term));
+  for (LexicalTerm& term : terms) {
+    if (count.bind(term.stem).step()) {
+      ranked.emplace_back(count.integer(0), std::move(term.word));
     }
   }
   std::sort(ranked.begin(), ranked.end());
   ranked.resize(std::min(ranked.size(), kMaxQueryTerms));
   terms.clear();
-  for (auto& [documents, term] : ranked) {
-    terms.push_back(std::move(term));
+  for (auto& [documents, word] : ranked) {
+    terms.push_back({std::move(word), {}});
   }
 }
 
-std::string match_expression(const std::vector<std::string>& terms) {
+/// FTS5 stems the words of an expression itself, and a stem's stem may differ: so it gets the words.
+std::string match_expression(const std::vector<LexicalTerm>& terms) {
   std::string expression;
-  for (const std::string& term : terms) {
+  for (const LexicalTerm& term : terms) {
     if (!expression.empty()) {
       expression += " OR ";
     }
     expression += '"';
-    for (const char c : term) {
+    for (const char c : term.word) {
       expression += c;
       if (c == '"') {
         expression += c;
@@ -119,14 +111,24 @@ std::string match_expression(const std::vector<std::string>& terms) {
 
 }  // namespace
 
-std::vector<std::string> lexical_terms(Connection& connection, std::string_view text) {
-  return TermCutter(connection).cut(text);
+std::vector<LexicalTerm> lexical_terms(Connection& connection, std::string_view text) {
+  std::vector<std::string> words = TermCutter(connection, kWords).cut(text);
+  std::vector<std::string> stems = TermCutter(connection, kStems).cut(text);
+  ALLUVIUM_ASSERT(words.size() == stems.size());
+  std::unordered_set<std::string> seen;
+  std::vector<LexicalTerm> terms;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (seen.insert(stems[i]).second) {
+      terms.push_back({std::move(words[i]), std::move(stems[i])});
+    }
+  }
+  return terms;
 }
 
 std::vector<LexicalHit> search_documents(Connection& connection, const std::string& name_space,
                                          const std::string& query, int64_t limit,
                                          int64_t as_of_us) {
-  std::vector<std::string> terms = lexical_terms(connection, query);
+  std::vector<LexicalTerm> terms = lexical_terms(connection, query);
   if (terms.size() > kMaxQueryTerms) {
     keep_rarest(connection, terms);
   }

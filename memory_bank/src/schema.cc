@@ -82,7 +82,7 @@ CREATE TABLE dead_letter(
 
 CREATE VIRTUAL TABLE document_text USING fts5(
   title, text, content = 'document', content_rowid = 'document_row',
-  tokenize = "unicode61 remove_diacritics 2");
+  tokenize = "porter unicode61 remove_diacritics 2");
 CREATE VIRTUAL TABLE document_term USING fts5vocab(document_text, row);
 
 CREATE TRIGGER document_inserted AFTER INSERT ON document BEGIN

@@ -1,7 +1,8 @@
 // How lexical and vector candidates become one ranking.
 //
-// Source : reciprocal-rank fusion: Cormack, Clarke, Buettcher, SIGIR 2009; score fusion:
-// docs/ARCHITECTURE.md, "Retrieval". Threads: thread-safe.
+// Source : reciprocal-rank fusion: Cormack, Clarke, Buettcher, SIGIR 2009; score fusion: measured
+//          in docs/ARCHITECTURE.md, "Retrieval".
+// Threads: thread-safe.
 #pragma once
 
 #include <cstdint>

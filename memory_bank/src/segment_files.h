@@ -1,11 +1,10 @@
 // Append-only files of memory records.
 //
 // Purpose: give a record a place on the disk. Which places are alive is the database's knowledge
-// alone: bytes without a row are free to be
-//          overwritten, so a torn tail needs no repair.
+//          alone: bytes without a row are free to be overwritten, so a torn tail needs no repair.
 // Layout : docs/FORMATS.md, "Segment file".
 // Threads: one writer at a time (append, sync, rewind, start_new, remove); read() and sizes()
-// beside it on any thread.
+//          beside it on any thread.
 #pragma once
 
 #include <cstddef>

@@ -1,12 +1,12 @@
 // The Store over SQLite and segment files: locks, transactions and the order of writes. The SQL
 // lives in the *_table files.
 //
-// Note [write order]: a record is on the disk before the transaction that names it begins, so a row
-// never names bytes that are not there.
-//                     Bytes without a row are free: recover() cuts them off, compact() drops them.
+// Note [write order]: a record is on the disk before the transaction that names it begins, so a
+// row never names bytes that are not there. Bytes without a row are free: recover() cuts them off,
+// compact() drops them.
+//
 // Threads: thread-safe. segments_mutex_ (who appends records) is taken before writer_mutex_ (who
-// uses the write connection); neither is
-//          held while the other side reads.
+//          uses the write connection); readers take neither.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,8 @@
 // An exact index up to a number of keys, and a graph for what comes after.
 //
 // Purpose: "auto": exact answers while a bank is small, bounded cost when it is large, and no pause
-// to rebuild one as the other. Threads: thread-safe.
+//          to rebuild one as the other.
+// Threads: thread-safe.
 #pragma once
 
 #include <memory>

@@ -1,7 +1,8 @@
 // Codec: how a chunk becomes a memory, and how memories become a prefix the decoder attends to.
 //
-// Purpose: one interface for the bare model ("none"), re-reading the text ("text", the retrieval-augmented baseline) and stored keys and
-//          values ("kv"); later methods (mac, cmt) are more members of the same registry.
+// Purpose: one interface for the bare model ("none"), re-reading the text ("text", the retrieval-
+//          augmented baseline) and stored keys and values ("kv"); later methods (mac, cmt) are more
+//          members of the same registry.
 // Threads: a Codec is immutable; calls may run on many threads.
 #pragma once
 
@@ -19,22 +20,28 @@
 
 namespace alluvium::memory_bank {
 
-/// The prompt pieces every memory and question share, as tokens. The prefix is read once; its keys and values are the attention sink.
+/// The prompt pieces every memory and question share, as tokens. The prefix is read once; its keys
+/// and values are the attention sink.
 struct SharedPrefix {
-  std::vector<backbone::TokenId> tokens;  ///< first token is the sink, e.g. <|endoftext|>; not empty
-  backbone::KvSegment segment;            ///< keys already rotated to positions 0..tokens-1
+  /// First token is the sink, e.g. <|endoftext|>; not empty
+  std::vector<backbone::TokenId> tokens;
+  backbone::KvSegment segment;  ///< keys already rotated to positions 0..tokens-1
 };
 
-/// Reads `tokens` with the decoder and keeps their keys and values. Throws InvalidArgument when empty.
+/// Reads `tokens` with the decoder and keeps their keys and values. Throws InvalidArgument when
+/// empty.
 SharedPrefix read_shared_prefix(const backbone::Decoder& decoder,
                                 std::vector<backbone::TokenId> tokens);
 
 struct CodecOptions {
-  int64_t kv_bits = 0;         ///< storage of keys and values: 32, 16, or 0 = the compute dtype's width (lossless)
-  std::string positions = "parallel";  ///< several documents: parallel (each right after the prefix, order does not matter) |
-                                       ///< sequential (one after the other, best document last)
-  double temperature = 1.0;    ///< of document slots when two or more documents stand in parallel (APE's T)
-  double lse_scale = 1.0;      ///< likewise (APE's S)
+  /// Storage of keys and values: 32, 16, or 0 = the compute dtype's width (lossless)
+  int64_t kv_bits = 0;
+  /// Several documents: parallel (each right after the prefix, order does not matter) | sequential
+  /// (one after the other, best document last)
+  std::string positions = "parallel";
+  /// Of document slots when two or more documents stand in parallel (APE's T)
+  double temperature = 1.0;
+  double lse_scale = 1.0;  ///< likewise (APE's S)
 };
 
 /// What a codec needs to live; referenced objects must outlive it.
@@ -51,19 +58,22 @@ class Codec {
 
   virtual const char* name() const = 0;
 
-  /// Identity of everything a memory depends on: backbone, tokenizer, prefix tokens, codec, its storage settings. Load-time settings
-  /// (positions, temperature, lse_scale) are not part of it.
+  /// Identity of everything a memory depends on: backbone, tokenizer, prefix tokens, codec, its
+  /// storage settings. Load-time settings (positions, temperature, lse_scale) are not part of it.
   virtual const Digest& fingerprint() const = 0;
 
-  /// Whether compress() yields tensors that must be stored (kv), or to_prefix() works from tokens alone (none, text).
+  /// Whether compress() yields tensors that must be stored (kv), or to_prefix() works from tokens
+  /// alone (none, text).
   virtual bool stores_tensors() const = 0;
 
-  /// One memory for each chunk, in order, read in one batch. Chunks must not be empty nor longer than the decoder allows.
+  /// One memory for each chunk, in order, read in one batch. Chunks must not be empty nor longer
+  /// than the decoder allows.
   virtual std::vector<Memory> compress(std::span<const Chunk> chunks) const = 0;
 
-  /// The prefix for a question over `memories`, best first. No memories: the shared prefix alone. Throws InvalidArgument before computing
-  /// when prefix, memories and `room` tokens of question and answer exceed the decoder's positions, and when a memory's fingerprint is not
-  /// this codec's (kv).
+  /// The prefix for a question over `memories`, best first. No memories: the shared prefix alone.
+  /// Throws InvalidArgument before computing when prefix, memories and `room` tokens of question
+  /// and answer exceed the decoder's positions, and when a memory's fingerprint is not this codec's
+  /// (kv).
   virtual backbone::KvPrefix to_prefix(std::span<const std::shared_ptr<const Memory>> memories,
                                        int64_t room) const = 0;
 };

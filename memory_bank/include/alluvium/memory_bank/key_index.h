@@ -1,6 +1,7 @@
 // Nearest documents by their keys: several unit vectors a document, a document scores its best key.
 //
-// Source : HNSW (Malkov and Yashunin, 2018) through hnswlib; exact search as the slow obvious version beside it.
+// Source : HNSW (Malkov and Yashunin, 2018) through hnswlib; exact search as the slow obvious
+//          version beside it.
 // Threads: thread-safe; searches run together, changes exclude them.
 #pragma once
 
@@ -33,7 +34,8 @@ class KeyIndex {
   virtual std::vector<KeyHit> search(std::span<const float> query, int64_t limit,
                                      const KeyFilter& filter = nullptr) const = 0;
 
-  /// Cosine of the best key of each of the given documents, in their order; -1 for a document without keys.
+  /// Cosine of the best key of each of the given documents, in their order; -1 for a document
+  /// without keys.
   virtual std::vector<double> score(std::span<const float> query,
                                     std::span<const int64_t> document_rows) const = 0;
 
@@ -42,9 +44,9 @@ class KeyIndex {
 };
 
 struct HnswOptions {
-  int64_t m = 16;                ///< links a node (hnswlib's default)
+  int64_t m = 16;                 ///< links a node (hnswlib's default)
   int64_t ef_construction = 200;  ///< hnswlib's default
-  int64_t ef_search = 256;        ///< candidate keys a search; raised to the limit when that is larger
+  int64_t ef_search = 256;  ///< candidate keys a search; raised to the limit when that is larger
   int64_t initial_capacity = 4096;  ///< keys; grows by doubling
 };
 

@@ -1,6 +1,7 @@
 // The stored form of a memory: one immutable, self-describing, checked record.
 //
-// Purpose: bytes that prove by themselves which document and which model they belong to (docs/FORMATS.md, "Memory record").
+// Purpose: bytes that prove by themselves which document and which model they belong to
+//          (docs/FORMATS.md, "Memory record").
 // Threads: thread-safe functions.
 #pragma once
 
@@ -12,11 +13,12 @@
 
 namespace alluvium::memory_bank {
 
-/// Serialises a memory with tensors. Layer-major, sections aligned to 64 bytes, CRC-32C over header and over payload.
+/// Serialises a memory with tensors. Layer-major, sections aligned to 64 bytes, CRC-32C over header
+/// and over payload.
 std::vector<std::byte> encode_record(const Memory& memory);
 
-/// Parses and checks a record: magic, version, lengths against the span, both CRCs. Tensors are fresh copies.
-/// Throws DataCorruption naming what failed; NotSupported for a newer version.
+/// Parses and checks a record: magic, version, lengths against the span, both CRCs. Tensors are
+/// fresh copies. Throws DataCorruption naming what failed; NotSupported for a newer version.
 Memory decode_record(std::span<const std::byte> record);
 
 }  // namespace alluvium::memory_bank

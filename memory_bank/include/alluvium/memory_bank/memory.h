@@ -18,16 +18,19 @@ namespace alluvium::memory_bank {
 struct Chunk {
   std::size_t begin = 0;  ///< byte range in the document's text, [begin, end)
   std::size_t end = 0;
-  std::vector<backbone::TokenId> tokens;  ///< of title and text as the template joins them, tokenised alone; what the codec reads
+  /// Of title and text as the template joins them, tokenised alone; what the codec reads
+  std::vector<backbone::TokenId> tokens;
 };
 
 /// One compressed chunk. `keys` and `values` are undefined for codecs that store tokens only.
 struct Memory {
-  Digest fingerprint{};    ///< of the codec that made it (backbone, tokenizer, prefix and settings inside)
-  Digest document_sha{};   ///< SHA-256 of the chunk's token ids: what the record itself says it holds
+  /// Of the codec that made it (backbone, tokenizer, prefix and settings inside)
+  Digest fingerprint{};
+  /// SHA-256 of the chunk's token ids: what the record itself says it holds
+  Digest document_sha{};
   std::vector<backbone::TokenId> tokens;
-  at::Tensor keys;         ///< [layers, kv_heads, n, head_dim] pre-RoPE, float32, float16 or bfloat16, CPU
-  at::Tensor values;       ///< [layers, kv_heads, n, head_dim], dtype of keys
+  at::Tensor keys;  ///< [layers, kv_heads, n, head_dim] pre-RoPE, float32, float16 or bfloat16, CPU
+  at::Tensor values;  ///< [layers, kv_heads, n, head_dim], dtype of keys
 
   int64_t length() const { return static_cast<int64_t>(tokens.size()); }
   /// Bytes of the tensors and tokens in memory.

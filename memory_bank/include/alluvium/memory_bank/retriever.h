@@ -1,6 +1,7 @@
 // Which documents a question should read: lexical and vector candidates, fused.
 //
-// Source : score fusion measured in docs/ARCHITECTURE.md ("Retrieval"); reciprocal-rank fusion: Cormack, Clarke, Buettcher, SIGIR 2009.
+// Source : score fusion measured in docs/ARCHITECTURE.md ("Retrieval"); reciprocal-rank fusion:
+//          Cormack, Clarke, Buettcher, SIGIR 2009.
 // Threads: thread-safe.
 #pragma once
 
@@ -25,10 +26,11 @@ enum class RetrievalMethod { bm25, vector, hybrid, rrf };
 RetrievalMethod parse_retrieval_method(const std::string& word);
 
 struct RetrieverOptions {
-  int64_t candidates = 100;       ///< taken from each side before the fusion
-  double vector_weight = 1.5;     ///< hybrid score = BM25 / highest BM25 of the query + vector_weight * cosine
-  double rrf_k = 60;              ///< rrf score = sum of 1 / (rrf_k + rank)
-  std::string index = "auto";     ///< exact | hnsw | auto: exact up to exact_keys keys, then hnsw
+  int64_t candidates = 100;  ///< taken from each side before the fusion
+  /// Hybrid score = BM25 / highest BM25 of the query + vector_weight * cosine
+  double vector_weight = 1.5;
+  double rrf_k = 60;           ///< rrf score = sum of 1 / (rrf_k + rank)
+  std::string index = "auto";  ///< exact | hnsw | auto: exact up to exact_keys keys, then hnsw
   int64_t exact_keys = 200000;
 };
 

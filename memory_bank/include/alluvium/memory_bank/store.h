@@ -1,10 +1,14 @@
-// The durable memory bank: documents, memories, retrieval keys, full text and the ingest log of one service instance.
+// The durable memory bank: documents, memories, retrieval keys, full text and the ingest log of one
+// service instance.
 //
-// Purpose: everything a document is (text, memory, vectors, full-text row) changes in one transaction, and nothing is visible before its
-//          bytes are on the disk. A row is the only thing that makes a memory visible.
-// Layout : <directory>/alluvium.db (SQLite, WAL, synchronous=FULL), <directory>/memories/NNNNNN.seg (append-only record segments),
-//          <directory>/LOCK (single writer). docs/FORMATS.md has the tables.
-// Threads: thread-safe. Writes are serialised inside; reads run beside them on their own connections.
+// Purpose: everything a document is (text, memory, vectors, full-text row) changes in one
+//          transaction, and nothing is visible before its bytes are on the disk. A row is the only
+//          thing that makes a memory visible.
+// Layout : <directory>/alluvium.db (SQLite, WAL, synchronous=FULL), <directory>/memories/NNNNNN.seg
+//          (append-only record segments), <directory>/LOCK (single writer). docs/FORMATS.md has the
+//          tables.
+// Threads: thread-safe. Writes are serialised inside; reads run beside them on their own
+//          connections.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +30,8 @@ namespace alluvium::memory_bank {
 struct LogEntry {
   enum class Kind { put, erase };
   Kind kind = Kind::put;
-  int64_t offset = 0;     ///< given by the log, increasing, never used again
-  Document document;      ///< for erase: name_space, id and version only
+  int64_t offset = 0;  ///< given by the log, increasing, never used again
+  Document document;  ///< for erase: name_space, id and version only; version 0 = whatever is there
   std::string session;    ///< the publisher's session id; may be empty
   uint64_t sequence = 0;  ///< within the session; 0 when there is no session
 };
@@ -37,15 +41,15 @@ struct Deposit {
   int64_t offset = 0;
   Document document;
   std::vector<Chunk> chunks;
-  std::vector<Memory> memories;      ///< one a chunk with tensors, or empty when the codec stores none
-  std::vector<float> keys;           ///< [key_count, dimension], unit rows
+  std::vector<Memory> memories;  ///< one a chunk with tensors, or empty when the codec stores none
+  std::vector<float> keys;       ///< [key_count, dimension], unit rows
   int64_t key_dimension = 0;
   Digest encoder_fingerprint{};
 };
 
 enum class CommitOutcome {
-  stored,      ///< visible now
-  stale,       ///< a version as high or higher is already there, or its tombstone is: ignored
+  stored,  ///< visible now
+  stale,   ///< a version as high or higher is already there, or its tombstone is: ignored
 };
 
 /// A document as listed.
@@ -65,7 +69,7 @@ struct DocumentSummary {
 
 /// Where a chunk of a document stands.
 struct ChunkRow {
-  int64_t row = 0;           ///< id of the chunk
+  int64_t row = 0;  ///< id of the chunk
   int64_t document_row = 0;
   int64_t part = 0;
   Chunk chunk;
@@ -110,22 +114,25 @@ struct LexicalHit {
 
 struct StoreOptions {
   std::size_t segment_bytes = std::size_t{1} << 30;  ///< a segment file is closed past this
-  bool read_only = false;  ///< no lock, no writes: for tools beside a running service
+  bool read_only = false;        ///< no lock, no writes: for tools beside a running service
   const Clock* clock = nullptr;  ///< null = system clock
 };
 
 class Store {
  public:
-  /// Opens or creates the store. Throws Unavailable naming the other process when the directory is locked, InvalidArgument when it cannot
-  /// be written, DataCorruption when the database fails its check or has a newer schema.
-  static std::unique_ptr<Store> open(const std::string& directory, const StoreOptions& options = {});
+  /// Opens or creates the store. Throws Unavailable naming the other process when the directory is
+  /// locked, InvalidArgument when it cannot be written, DataCorruption when the database fails its
+  /// check or has a newer schema.
+  static std::unique_ptr<Store> open(const std::string& directory,
+                                     const StoreOptions& options = {});
 
   virtual ~Store() = default;
 
   // ---- Ingest log
 
-  /// Appends all entries in one transaction and waits for the disk; fills in and returns their offsets. An entry whose (session, sequence)
-  /// was logged before gets offset 0: it is a duplicate and is not logged again. Throws ResourceExhausted when the disk is full (nothing is logged).
+  /// Appends all entries in one transaction and waits for the disk; fills in and returns their
+  /// offsets. An entry whose (session, sequence) was logged before gets offset 0: it is a duplicate
+  /// and is not logged again. Throws ResourceExhausted when the disk is full (nothing is logged).
   virtual std::vector<int64_t> append_log(std::span<const LogEntry> entries) = 0;
 
   /// Entries after `after` that are not applied yet, in offset order, at most `limit`.
@@ -136,56 +143,69 @@ class Store {
 
   // ---- Documents
 
-  /// Commits all deposits in one transaction after their records are on the disk, and marks their offsets applied. Outcomes in order.
+  /// Commits all deposits in one transaction after their records are on the disk, and marks their
+  /// offsets applied. Outcomes in order.
   virtual std::vector<CommitOutcome> commit(std::span<const Deposit> deposits) = 0;
 
-  /// Applies a logged erase: removes text, memories, keys and full-text row, leaves a tombstone at `version` (a put at or below it is
-  /// stale). True when a document was there. `removed_row` receives its row, or 0.
+  /// Applies a logged erase: removes text, memories, keys and full-text row, leaves a tombstone at
+  /// `version` (a put at or below it is stale). True when a document was there. `removed_row`
+  /// receives its row, or 0.
   virtual bool erase(const LogEntry& entry, int64_t* removed_row) = 0;
 
-  /// Marks an offset applied without storing anything (poison document), with a dead letter saying why.
+  /// Marks an offset applied without storing anything (poison document), with a dead letter saying
+  /// why.
   virtual void reject(const LogEntry& entry, const std::string& reason) = 0;
 
-  virtual std::optional<DocumentSummary> find(const std::string& name_space, const std::string& id) = 0;
-  virtual std::optional<Document> read_document(const std::string& name_space, const std::string& id) = 0;
+  virtual std::optional<DocumentSummary> find(const std::string& name_space,
+                                              const std::string& id) = 0;
+  virtual std::optional<Document> read_document(const std::string& name_space,
+                                                const std::string& id) = 0;
   virtual std::optional<DocumentSummary> summary(int64_t document_row) = 0;
   virtual std::optional<Document> read_document(int64_t document_row) = 0;
 
-  /// Documents of a namespace in id order, after `after_id`, at most `limit`. Empty namespace = all (in namespace, id order; `after_id` ignored).
-  virtual std::vector<DocumentSummary> list(const std::string& name_space, const std::string& after_id,
-                                            int64_t limit) = 0;
+  /// Documents of a namespace in id order, after `after_id`, at most `limit`. Empty namespace = all
+  /// (in namespace, id order; `after_id` ignored).
+  virtual std::vector<DocumentSummary> list(const std::string& name_space,
+                                            const std::string& after_id, int64_t limit) = 0;
 
   // ---- Memories
 
   virtual std::vector<ChunkRow> chunks(int64_t document_row) = 0;
 
-  /// The memory of a chunk made under `fingerprint`; nothing when there is none. Checks CRC, fingerprint and token hash from inside the
-  /// record; a record that fails is made invisible (its row goes) and nothing is returned.
-  virtual std::shared_ptr<const Memory> load_memory(int64_t chunk_row, const Digest& fingerprint) = 0;
+  /// The memory of a chunk made under `fingerprint`; nothing when there is none. Checks CRC,
+  /// fingerprint and token hash from inside the record; a record that fails is made invisible (its
+  /// row goes) and nothing is returned.
+  virtual std::shared_ptr<const Memory> load_memory(int64_t chunk_row,
+                                                    const Digest& fingerprint) = 0;
 
   /// Chunks without a memory under `fingerprint`, in row order after `after_row`, at most `limit`.
   virtual std::vector<ChunkRow> chunks_without_memory(const Digest& fingerprint, int64_t after_row,
                                                       int64_t limit) = 0;
 
-  /// Adds memories for existing chunks (re-making after a model change); older memories of the chunk go. Chunks that vanished are skipped.
-  virtual void add_memories(std::span<const int64_t> chunk_rows, std::span<const Memory> memories) = 0;
+  /// Adds memories for existing chunks (re-making after a model change); older memories of the
+  /// chunk go. Chunks that vanished are skipped.
+  virtual void add_memories(std::span<const int64_t> chunk_rows,
+                            std::span<const Memory> memories) = 0;
 
   // ---- Retrieval
 
-  /// BM25 (k1 1.2, b 0.75) over title and text, best first, at most `limit`. as_of_us: 0 = no filter, else only valid_from_us <= as_of_us.
-  virtual std::vector<LexicalHit> search_text(const std::string& name_space, const std::string& query,
-                                              int64_t limit, int64_t as_of_us) = 0;
+  /// BM25 (k1 1.2, b 0.75) over title and text, best first, at most `limit`. as_of_us: 0 = no
+  /// filter, else only valid_from_us <= as_of_us.
+  virtual std::vector<LexicalHit> search_text(const std::string& name_space,
+                                              const std::string& query, int64_t limit,
+                                              int64_t as_of_us) = 0;
 
   /// Calls `visit` for the keys of every document made under `encoder`.
-  virtual void each_keys(const Digest& encoder, const std::function<void(const DocumentKeys&)>& visit) = 0;
+  virtual void each_keys(const Digest& encoder,
+                         const std::function<void(const DocumentKeys&)>& visit) = 0;
 
   /// Documents without keys under `encoder`, at most `limit` rows after `after_row`.
   virtual std::vector<int64_t> documents_without_keys(const Digest& encoder, int64_t after_row,
                                                       int64_t limit) = 0;
 
   /// Replaces the keys of a document. False when it vanished.
-  virtual bool replace_keys(int64_t document_row, const Digest& encoder, std::span<const float> keys,
-                            int64_t dimension) = 0;
+  virtual bool replace_keys(int64_t document_row, const Digest& encoder,
+                            std::span<const float> keys, int64_t dimension) = 0;
 
   // ---- Upkeep
 
@@ -193,7 +213,8 @@ class Store {
   virtual std::vector<DeadLetter> dead_letters(int64_t limit) = 0;
   virtual StoreCounts counts(const Digest& fingerprint) = 0;
 
-  /// Rewrites segments whose live share is below `min_live_share`; returns bytes freed. Reads go on meanwhile.
+  /// Rewrites segments whose live share is below `min_live_share`; returns bytes freed. Reads go on
+  /// meanwhile.
   virtual int64_t compact(double min_live_share = 0.5) = 0;
 
   /// Checks database pages and every live record; returns one line for each thing found wrong.

@@ -1,0 +1,109 @@
+#include <filesystem>
+
+#include "alluvium/core/error.h"
+#include "bank_fixtures.h"
+#include "support/catch.h"
+#include "support/paths.h"
+
+namespace alluvium::tests {
+namespace {
+
+using memory_bank::Deposit;
+using memory_bank::LogEntry;
+using memory_bank::Memory;
+using memory_bank::Store;
+
+void put(Store& store, const std::string& id, const std::string& text, uint64_t version = 1) {
+  const Deposit deposit = make_deposit(make_document(id, version, text));
+  store.commit({&deposit, 1});
+}
+
+void erase(Store& store, const std::string& id) {
+  LogEntry entry;
+  entry.kind = LogEntry::Kind::erase;
+  entry.document.id = id;
+  store.erase(entry, nullptr);
+}
+
+std::shared_ptr<const Memory> load(Store& store, const std::string& id) {
+  const auto chunks = store.chunks(store.find("default", id)->row);
+  return store.load_memory(chunks.at(0).row, bank_fingerprint());
+}
+
+std::string numbered(int number) { return "d" + std::to_string(number); }
+
+}  // namespace
+
+TEST_CASE("compaction: dead records go, live ones keep their bits", "[memory_bank][store]") {
+  const TemporaryDirectory directory;
+  memory_bank::StoreOptions options;
+  options.segment_bytes = 4096;
+  auto store = Store::open(directory.path(), options);
+  for (int i = 0; i < 40; ++i) {
+    put(*store, numbered(i), "Text number " + std::to_string(i));
+  }
+  std::map<int, std::shared_ptr<const Memory>> before;
+  for (int i = 0; i < 40; ++i) {
+    if (i % 4 == 0) {
+      before[i] = load(*store, numbered(i));
+    } else {
+      erase(*store, numbered(i));
+    }
+  }
+  CHECK(store->compact(0.2) == 0);  // a quarter lives
+  CHECK(store->compact(0.5) > 0);
+  CHECK(store->compact(0.5) == 0);
+  const auto check_all = [&] {
+    for (const auto& [number, memory] : before) {
+      CAPTURE(number);
+      const auto loaded = load(*store, numbered(number));
+      REQUIRE(loaded != nullptr);
+      CHECK(same_memory(*loaded, *memory));
+    }
+    CHECK(store->verify().empty());
+  };
+  check_all();
+  store = nullptr;
+  store = Store::open(directory.path(), options);
+  check_all();
+}
+
+TEST_CASE("compaction: an erased document's bytes are on no file any more",
+          "[memory_bank][store]") {
+  const TemporaryDirectory directory;
+  const std::string secret = "xylophonequartz";
+  const auto store = Store::open(directory.path());
+  put(*store, "kept", "Something else entirely.");
+  put(*store, "a", "The secret is " + secret + ".");
+  const Memory memory = *load(*store, "a");
+  const std::string values(static_cast<const char*>(memory.values.const_data_ptr()), 64);
+  const std::string tokens(reinterpret_cast<const char*>(memory.tokens.data()), 32);
+  REQUIRE(holds_bytes(directory.path(), secret));
+  REQUIRE(holds_bytes(directory.path(), values));
+  REQUIRE(holds_bytes(directory.path(), tokens));
+  SECTION("erased") { erase(*store, "a"); }
+  SECTION("replaced") { put(*store, "a", "Nothing to see here.", 2); }
+  store->compact(1.0);
+  CHECK_FALSE(holds_bytes(directory.path(), secret));
+  CHECK_FALSE(holds_bytes(directory.path(), values));
+  CHECK_FALSE(holds_bytes(directory.path(), tokens));
+  CHECK(load(*store, "kept") != nullptr);
+  CHECK(store->search_text("default", "entirely", 5, 0).size() == 1);
+  CHECK(store->verify().empty());
+}
+
+TEST_CASE("compaction: a record that cannot be read does not stop it", "[memory_bank][store]") {
+  const TemporaryDirectory directory;
+  auto store = Store::open(directory.path());
+  put(*store, "a", "First text.");
+  put(*store, "b", "Second text.");
+  erase(*store, "a");
+  std::filesystem::resize_file(directory / "memories/000001.seg", 100);
+  CHECK(store->compact(1.0) > 0);
+  CHECK(load(*store, "b") == nullptr);
+  CHECK(store->chunks_without_memory(bank_fingerprint(), 0, 10).size() == 1);
+  CHECK(store->verify().empty());
+  CHECK_THROWS_AS(store->compact(1.5), InvalidArgument);
+}
+
+}  // namespace alluvium::tests
