@@ -34,10 +34,11 @@ build_program() {
   install_build_packages
   fill_cache
   configure
-  if ninja -C "$BUILD" -n | grep -q 'no work to do'; then
-    return
+  if [[ ! -x "$BUILD/alluvium" ]]; then
+    require_free_mb "$ROOT" 600 "building"
+    say "building; the first time takes minutes"
   fi
-  require_free_mb "$ROOT" 600 "building"
-  say "building"
-  ninja -C "$BUILD" >&2 || fail "the build failed; what the compiler said is above"
+  # Ninja's own words are left out when there is nothing to do.
+  ninja -C "$BUILD" | sed -u -e '/^ninja: Entering/d' -e '/^ninja: no work/d' -e '/^\[0\//d' >&2 ||
+    fail "the build failed; what the compiler said is above"
 }
