@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <mutex>
 #include <shared_mutex>
+#include <stdexcept>
 #include <unordered_map>
 
 #include <hnswlib/hnswlib.h>
@@ -31,13 +32,18 @@ class HnswIndex final : public KeyIndex {
     const std::size_t count = count_keys(keys, dimension_);
     const std::unique_lock lock(mutex_);
     erase(document_row);
-    reserve(owners_.size() + count);
-    std::vector<Label>& labels = labels_[document_row];
-    for (std::size_t key = 0; key < count; ++key) {
-      const Label label = next_label_++;
-      graph_.addPoint(keys.data() + key * dimension_, label, /*replace_deleted=*/true);
-      labels.push_back(label);
-      owners_[label] = document_row;
+    try {
+      reserve(owners_.size() + count);
+      std::vector<Label>& labels = labels_[document_row];
+      for (std::size_t key = 0; key < count; ++key) {
+        const Label label = next_label_++;
+        graph_.addPoint(keys.data() + key * dimension_, label, /*replace_deleted=*/true);
+        labels.push_back(label);
+        owners_[label] = document_row;
+      }
+    } catch (const std::runtime_error& error) {
+      // hnswlib has one type for all: with our arguments it can only be out of memory.
+      throw ResourceExhausted(fmt::format("vector index: {}", error.what()));
     }
   }
 

@@ -146,9 +146,9 @@ std::vector<CommitOutcome> SqliteStore::commit(std::span<const Deposit> deposits
 bool SqliteStore::erase(const LogEntry& entry, int64_t* removed_row) {
   int64_t removed = 0;
   write([&](Connection& connection) {
+    mark_applied(connection, entry.offset);
     removed = erase_document(connection, entry.document.name_space, entry.document.id,
                              entry.document.version);
-    mark_applied(connection, entry.offset);
   });
   if (removed_row != nullptr) {
     *removed_row = removed;
@@ -164,9 +164,10 @@ void SqliteStore::reject(const LogEntry& entry, const std::string& reason) {
                               entry.document.name_space, reason);
   letter.content = entry.document.text;
   letter.created_us = clock_.wall_us();
+  // The log row goes first: on a full disk its pages are what the rest is written to.
   write([&](Connection& connection) {
-    insert_dead_letter(connection, letter);
     mark_applied(connection, entry.offset);
+    insert_dead_letter(connection, letter);
   });
 }
 

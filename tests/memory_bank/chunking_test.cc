@@ -75,7 +75,7 @@ TEST_CASE("chunks: every chunk keeps to the limit and together they hold the tex
 TEST_CASE("chunks: borders are those of sentences where these fit", "[memory_bank][chunks]") {
   std::string text;
   for (int i = 0; i < 20; ++i) {
-    text += "This is sentence number " + std::to_string(100 + i) + ". ";
+    text += fmt::format("This is sentence number {}. ", 100 + i);
   }
   ChunkOptions options;
   options.max_tokens = 60;
@@ -107,7 +107,7 @@ TEST_CASE("key texts: title and each sentence, spread evenly past the limit",
   CHECK(memory_bank::key_texts("", "Alone") == std::vector<std::string>{"Alone"});
   std::string text;
   for (int i = 100; i < 200; ++i) {
-    text += "Number " + std::to_string(i) + " is here. ";
+    text += fmt::format("Number {} is here. ", i);
   }
   const auto keys = memory_bank::key_texts("", text, 10);
   REQUIRE(keys.size() == 10);

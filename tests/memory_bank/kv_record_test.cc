@@ -5,6 +5,7 @@
 #include <ATen/ops/empty.h>
 
 #include "alluvium/core/crc32c.h"
+#include "alluvium/core/error.h"
 #include "bank_fixtures.h"
 #include "support/catch.h"
 

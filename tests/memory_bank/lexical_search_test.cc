@@ -99,16 +99,16 @@ TEST_CASE("full text: of a very long query the rarest terms are kept", "[memory_
   const auto store = Store::open(directory.path());
   std::string common;
   for (int i = 0; i < 200; ++i) {
-    common += "word" + std::to_string(i) + " ";
+    common += fmt::format("word{} ", i);
   }
   for (int i = 0; i < 5; ++i) {
-    put(*store, "common" + std::to_string(i), "", common);
+    put(*store, fmt::format("common{}", i), "", common);
   }
   put(*store, "rare", "", "needle");
   CHECK(found(*store, common + "needle").at(0) == "rare");
   std::string absent;
   for (int i = 0; i < 10000; ++i) {
-    absent += "absent" + std::to_string(i) + " ";
+    absent += fmt::format("absent{} ", i);
   }
   CHECK(found(*store, absent).empty());
   CHECK(found(*store, absent + "needle") == Terms{"rare"});

@@ -4,6 +4,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fmt/format.h>
+
 #include "alluvium/memory_bank/kv_record.h"
 #include "bank_fixtures.h"
 #include "support/catch.h"
@@ -16,9 +18,11 @@ using memory_bank::Deposit;
 using memory_bank::LogEntry;
 using memory_bank::Store;
 
+constexpr ssize_t kAckBytes = sizeof(int64_t);
+
 Document numbered(int64_t number) {
-  return make_document("d" + std::to_string(number), 1,
-                       "Document number " + std::to_string(number) + std::string(500, '.'));
+  return make_document(fmt::format("d{}", number), 1,
+                       fmt::format("Document number {}", number) + std::string(500, '.'));
 }
 
 /// Logs and commits documents without end, and reports each acked offset through the pipe.
@@ -31,7 +35,7 @@ Document numbered(int64_t number) {
       LogEntry entry;
       entry.document = numbered(store->counts(bank_fingerprint()).logged_offset + 1);
       offset = store->append_log({&entry, 1}).at(0);
-      if (::write(pipe, &offset, sizeof(offset)) != sizeof(offset)) {
+      if (::write(pipe, &offset, sizeof(offset)) != kAckBytes) {
         ::_exit(1);
       }
     } else {
@@ -58,12 +62,12 @@ int64_t write_and_kill(const std::string& directory, int acks, useconds_t pause_
   ::close(ends[1]);
   int64_t last = 0;
   int64_t offset = 0;
-  for (int i = 0; i < acks && ::read(ends[0], &offset, sizeof(offset)) == sizeof(offset); ++i) {
+  for (int i = 0; i < acks && ::read(ends[0], &offset, sizeof(offset)) == kAckBytes; ++i) {
     last = offset;
   }
   ::usleep(pause_us);  // so that the kill falls anywhere, not only right after an ack
   ::kill(child, SIGKILL);
-  while (::read(ends[0], &offset, sizeof(offset)) == sizeof(offset)) {
+  while (::read(ends[0], &offset, sizeof(offset)) == kAckBytes) {
     last = offset;
   }
   ::close(ends[0]);

@@ -70,7 +70,7 @@ TEST_CASE("full disk: a full database refuses the log, keeps what it has and goe
     const auto log_until_full = [&] {
       while (true) {
         const LogEntry entry =
-            entry_of(make_document("d" + std::to_string(logged), 1, std::string(3000, 'x')));
+            entry_of(make_document(fmt::format("d{}", logged), 1, std::string(3000, 'x')));
         store.append_log({&entry, 1});
         ++logged;
       }

@@ -59,7 +59,7 @@ void check_against(Store& store, const Model& model) {
     REQUIRE(memory != nullptr);
     CHECK(same_memory(*memory, make_deposit(document).memories[0]));
     const auto hits =
-        store.search_text("default", "unique" + id + "v" + std::to_string(document.version), 5, 0);
+        store.search_text("default", "unique" + id + fmt::format("v{}", document.version), 5, 0);
     REQUIRE(hits.size() == 1);
     CHECK(hits[0].document_row == row);
   }
@@ -81,7 +81,7 @@ TEST_CASE("store: random operations with restarts agree with a map",
     LogEntry entry;
     const std::string id = std::to_string(random.below(8));
     const uint64_t version = 1 + random.below(12);
-    entry.document = make_document(id, version, "unique" + id + "v" + std::to_string(version));
+    entry.document = make_document(id, version, "unique" + id + fmt::format("v{}", version));
     const uint64_t choice = random.below(20);
     if (choice < 12) {
       entry.offset = store->append_log({&entry, 1}).at(0);

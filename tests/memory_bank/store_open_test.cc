@@ -84,7 +84,7 @@ TEST_CASE("store: a file that is no database, or a damaged one, is a corruption"
       const auto store = Store::open(directory.path());
       for (int i = 0; i < 50; ++i) {
         const auto deposit =
-            make_deposit(make_document("d" + std::to_string(i), 1, std::string(2000, 'y')));
+            make_deposit(make_document(fmt::format("d{}", i), 1, std::string(2000, 'y')));
         store->commit({&deposit, 1});
       }
     }
