@@ -31,6 +31,9 @@ constexpr std::array<CodePointRange, 7> kNumbersSinceUnicode15 = {{
     {0x10d40, 0x10d49}, {0x116d0, 0x116e3}, {0x11bf0, 0x11bf9}, {0x16130, 0x16139},
     {0x16d70, 0x16d79}, {0x1ccf0, 0x1ccf9}, {0x1e5f1, 0x1e5fa},
 }};
+constexpr std::array<CodePointRange, 2> kNumbersSinceUnicode17 = {{
+    {0x11de0, 0x11de9}, {0x16ff4, 0x16ff6},
+}};
 // Marks, punctuation, formats and one decomposition younger than BERT's tables: to it they are parts of words. The ranges also cover
 // neighbours that are parts of words anyway.
 constexpr std::array<CodePointRange, 40> kUnknownToBert = {{
@@ -154,6 +157,10 @@ CharacterClass character_class(char32_t code_point) {
 
 BertClass bert_class(char32_t code_point) {
   return through_ascii_table<BertClass, classify_for_bert>(code_point);
+}
+
+bool is_number_since_unicode17(char32_t code_point) {
+  return contains(kNumbersSinceUnicode17, code_point);
 }
 
 bool is_bert_ideograph(char32_t code_point) { return contains(kBertIdeographs, code_point); }

@@ -18,6 +18,10 @@ enum class CharacterClass : uint8_t { letter, number, space, other };
 
 CharacterClass character_class(char32_t code_point);
 
+/// Numbers of Unicode 17, which the reference's digit splitter knows and its regular expressions do
+/// not.
+bool is_number_since_unicode17(char32_t code_point);
+
 /// What BERT's normaliser and pre-tokenizer do with a character.
 enum class BertClass : uint8_t {
   word,         ///< part of a word

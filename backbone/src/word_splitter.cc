@@ -43,8 +43,15 @@ std::string_view WordSplitter::next() {
   return text_.substr(begin, at_ - begin);
 }
 
+CharacterClass WordSplitter::class_of(char32_t code_point) const {
+  const CharacterClass known = character_class(code_point);
+  const bool digit = rule_ == SplitRule::smollm && known == CharacterClass::other &&
+                     is_number_since_unicode17(code_point);
+  return digit ? CharacterClass::number : known;
+}
+
 CharacterClass WordSplitter::class_at(std::size_t offset) const {
-  return character_class(code_point_at(text_, offset).value);
+  return class_of(code_point_at(text_, offset).value);
 }
 
 std::size_t WordSplitter::width_at(std::size_t offset) const {
@@ -60,7 +67,7 @@ bool WordSplitter::ends_segment(std::size_t offset) const {
 std::size_t WordSplitter::run_end(std::size_t from, CharacterClass run) const {
   while (from < text_.size()) {
     const CodePoint point = code_point_at(text_, from);
-    if (character_class(point.value) != run) {
+    if (class_of(point.value) != run) {
       break;
     }
     from += point.bytes;

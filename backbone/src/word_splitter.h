@@ -29,6 +29,7 @@ class WordSplitter {
   std::string_view next();
 
  private:
+  CharacterClass class_of(char32_t code_point) const;
   CharacterClass class_at(std::size_t offset) const;
   std::size_t width_at(std::size_t offset) const;
   bool ends_segment(std::size_t offset) const;
