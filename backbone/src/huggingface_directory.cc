@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <set>
 #include <unordered_set>
 
@@ -23,10 +24,17 @@ bool all_of(const nlohmann::json& list, Predicate predicate) {
   return std::all_of(list.begin(), list.end(), predicate);
 }
 
+// JSON writes any number of digits; what int64 cannot hold is left to double.
+bool is_integer(const nlohmann::json& value) {
+  constexpr auto kLargest = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+  return value.is_number_integer() &&
+         !(value.is_number_unsigned() && value.get<uint64_t>() > kLargest);
+}
+
 // Lists of one kind of value only; a mixed or nested list has no place among MetadataValue and
 // stays out.
 std::optional<MetadataValue> list_value(const nlohmann::json& list) {
-  if (all_of(list, [](const auto& item) { return item.is_number_integer(); })) {
+  if (all_of(list, is_integer)) {
     return list.get<std::vector<int64_t>>();
   }
   if (all_of(list, [](const auto& item) { return item.is_number(); })) {
@@ -42,7 +50,7 @@ std::optional<MetadataValue> plain_value(const nlohmann::json& value) {
   if (value.is_boolean()) {
     return value.get<bool>();
   }
-  if (value.is_number_integer()) {
+  if (is_integer(value)) {
     return value.get<int64_t>();
   }
   if (value.is_number()) {
@@ -95,10 +103,12 @@ std::set<std::string> weight_names(const std::string& directory) {
 }  // namespace
 
 HuggingFaceDirectory::HuggingFaceDirectory(const std::string& directory) : directory_(directory) {
-  const std::string config = directory + "/" + kConfigName;
-  flatten(read_json_object(config), "config", 0, metadata_);
+  const MappedFile& config = map(kConfigName);
+  flatten(parse_json_object(config.text(), config.path()), "config", 0, metadata_);
   for (const std::string& name : weight_names(directory)) {
-    add_file(name);
+    std::vector<StoredTensor> tensors = read_safetensors(map(name));
+    tensors_.insert(tensors_.end(), std::make_move_iterator(tensors.begin()),
+                    std::make_move_iterator(tensors.end()));
   }
   std::unordered_set<std::string> names;
   for (const StoredTensor& tensor : tensors_) {
@@ -109,11 +119,9 @@ HuggingFaceDirectory::HuggingFaceDirectory(const std::string& directory) : direc
   }
 }
 
-void HuggingFaceDirectory::add_file(const std::string& name) {
-  weight_files_.push_back(std::make_unique<MappedFile>(directory_ + "/" + name));
-  std::vector<StoredTensor> tensors = read_safetensors(*weight_files_.back());
-  tensors_.insert(tensors_.end(), std::make_move_iterator(tensors.begin()),
-                  std::make_move_iterator(tensors.end()));
+const MappedFile& HuggingFaceDirectory::map(const std::string& name) {
+  files_.push_back(std::make_unique<MappedFile>(directory_ + "/" + name));
+  return *files_.back();
 }
 
 const MetadataValue* HuggingFaceDirectory::find_metadata(const std::string& key) const {
@@ -124,13 +132,9 @@ const MetadataValue* HuggingFaceDirectory::find_metadata(const std::string& key)
 const Digest& HuggingFaceDirectory::digest() const {
   std::call_once(digest_once_, [&] {
     Sha256 hash;
-    const auto add = [&](const MappedFile& file) {
-      const std::string name = std::filesystem::path(file.path()).filename().string();
-      hash.update(fmt::format("{}\n{}\n", name, file.size())).update(file.text());
-    };
-    add(MappedFile(directory_ + "/" + kConfigName));
-    for (const auto& file : weight_files_) {
-      add(*file);
+    for (const auto& file : files_) {
+      const std::string name = std::filesystem::path(file->path()).filename().string();
+      hash.update(fmt::format("{}\n{}\n", name, file->size())).update(file->text());
     }
     digest_ = hash.finish();
   });

@@ -25,11 +25,11 @@ class HuggingFaceDirectory final : public Checkpoint {
   const Digest& digest() const override;
 
  private:
-  void add_file(const std::string& name);
+  const MappedFile& map(const std::string& name);
 
   std::string directory_;
   std::unordered_map<std::string, MetadataValue> metadata_;
-  std::vector<std::unique_ptr<MappedFile>> weight_files_;
+  std::vector<std::unique_ptr<MappedFile>> files_;  // config.json, then the weights
   std::vector<StoredTensor> tensors_;
   mutable std::once_flag digest_once_;
   mutable Digest digest_{};

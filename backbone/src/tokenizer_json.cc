@@ -50,7 +50,7 @@ TokenId read_id(const Json& value) {
 
 std::vector<std::string> read_pieces(const Json& model) {
   std::vector<std::string> pieces;
-  for (const auto& [piece, value] : model.at("vocab").items()) {
+  for (const auto& [piece, value] : model.at("vocab").get_ref<const Json::object_t&>()) {
     const auto id = static_cast<std::size_t>(read_id(value));
     pieces.resize(std::max(pieces.size(), id + 1));
     pieces[id] = piece;
@@ -152,7 +152,7 @@ std::unique_ptr<Tokenizer> make_byte_pairs(const Json& file) {
   model.ignore_merges = member_or(rules, "ignore_merges", false);
   model.pieces = read_pieces(rules);
   model.added = read_added(file);
-  for (const Json& merge : rules.at("merges")) {
+  for (const Json& merge : rules.at("merges").get_ref<const Json::array_t&>()) {
     model.merges.push_back(read_merge(merge));
   }
   return std::make_unique<ByteLevelBpe>(model);
@@ -186,7 +186,10 @@ std::unique_ptr<Tokenizer> make_wordpiece(const Json& file) {
 std::unique_ptr<Tokenizer> load_tokenizer_json(const std::string& path) {
   const Json file = read_json_object(path);
   return reading_json(path, [&]() -> std::unique_ptr<Tokenizer> {
-    const std::string type = type_of(file.at("model"));
+    // Files of the format's first versions do not name the model.
+    const auto& model = file.at("model").get_ref<const Json::object_t&>();
+    const std::string guess = model.count("merges") > 0 ? "BPE" : "WordPiece";
+    const auto type = member_or(file.at("model"), "type", guess);
     if (type == "BPE") {
       return make_byte_pairs(file);
     }

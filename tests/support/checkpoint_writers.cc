@@ -90,7 +90,7 @@ std::string safetensors_bytes(std::string_view header, std::string_view data) {
 }
 
 std::string safetensors_bytes(const std::vector<SafetensorsEntry>& entries) {
-  nlohmann::ordered_json header;
+  auto header = nlohmann::ordered_json::object();
   std::string data;
   for (const SafetensorsEntry& entry : entries) {
     header[entry.name] = {{"dtype", entry.dtype},
