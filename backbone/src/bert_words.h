@@ -1,7 +1,6 @@
 // BERT's text normalisation and its split into words.
 //
-// Source : tokenization.py of https://github.com/google-research/bert (BasicTokenizer); class by
-// class as the tokenizers library's
+// Source : tokenization.py of https://github.com/google-research/bert (BasicTokenizer); class by class as the tokenizers library's
 //          BertNormalizer and BertPreTokenizer.
 // Threads: thread-safe.
 #pragma once

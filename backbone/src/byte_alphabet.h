@@ -1,8 +1,7 @@
 // The printable alphabet in which byte-level vocabularies spell bytes.
 //
-// Source : bytes_to_unicode() of https://github.com/openai/gpt-2/blob/master/src/encoder.py:
-// printable Latin-1 stands for itself, the
-//          other 68 bytes follow from U+0100 in order, so that a space is "Ġ".
+// Source : bytes_to_unicode() of https://github.com/openai/gpt-2/blob/master/src/encoder.py: printable Latin-1 stands for itself, the other
+//          68 bytes follow from U+0100 in order, so that a space is "Ġ".
 // Threads: thread-safe.
 #pragma once
 

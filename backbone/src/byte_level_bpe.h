@@ -1,11 +1,9 @@
 // Byte-level byte-pair encoding (GPT-2, SmolLM, Llama 3, Qwen 2).
 //
 // Purpose: text to words (WordSplitter), words to bytes, bytes merged by rank.
-// Source : Radford et al., "Language Models are Unsupervised Multitask Learners", 2019,
-// section 2.2. Differs: bytes that have no token of their own (a vocabulary need not spell all 256)
-// are left out, as in the reference. Words that
-//          merge into one token are found by one look-up, proved at load by merging every
-//          vocabulary entry once.
+// Source : Radford et al., "Language Models are Unsupervised Multitask Learners", 2019, section 2.2.
+// Differs: bytes that have no token of their own (a vocabulary need not spell all 256) are left out, as in the reference. Words that merge
+//          into one token are found by one look-up, proved at load by merging every vocabulary entry once.
 // Cost   : one hash look-up for a known word, O(n log n) for another of n bytes.
 // Threads: immutable after construction.
 #pragma once

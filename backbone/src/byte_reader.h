@@ -1,7 +1,7 @@
 // A cursor over a file's bytes that refuses to pass their end.
 //
-// Purpose: the only way the GGUF reader touches bytes, so that no length in a file is trusted
-// before it was compared with what is left. Threads: thread-compatible.
+// Purpose: the only way the GGUF reader touches bytes, so that no length in a file is trusted before it was compared with what is left.
+// Threads: thread-compatible.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,7 @@
 // UTF-8 text as a sequence of code points.
 //
-// Differs: a byte that starts no well-formed sequence (RFC 3629) is one code point of its own,
-// kMalformed. Threads: thread-safe.
+// Differs: a byte that starts no well-formed sequence (RFC 3629) is one code point of its own, kMalformed.
+// Threads: thread-safe.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,6 @@
-// Source : block layouts of ggml-common.h (block_q8_0, block_q4_0, block_q4_1) in
-// https://github.com/ggml-org/ggml. Differs: none in value. A code times a half-precision scale has
-// at most 19 significant bits, so the product is exact in float32 and
-//          the one addition of q4_1 rounds once, fused or not.
+// Source : block layouts of ggml-common.h (block_q8_0, block_q4_0, block_q4_1) in https://github.com/ggml-org/ggml.
+// Differs: none in value. A code times a half-precision scale has at most 19 significant bits, so the product is exact in float32 and the
+//          one addition of q4_1 rounds once, fused or not.
 #include <cstring>
 
 #include <ATen/ops/empty.h>

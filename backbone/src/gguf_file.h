@@ -1,8 +1,8 @@
 // A GGUF file as a Checkpoint.
 //
-// Source : https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 and 3,
-// little-endian. Differs: dimensions are turned round into torch's order (slowest first); the
-// digest is computed at its first use. Threads: immutable after construction.
+// Source : https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 and 3, little-endian.
+// Differs: dimensions are turned round into torch's order (slowest first); the digest is computed at its first use.
+// Threads: immutable after construction.
 #pragma once
 
 #include <mutex>

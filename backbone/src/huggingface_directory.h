@@ -1,8 +1,8 @@
 // A Hugging Face model directory as a Checkpoint.
 //
-// Purpose: config.json gives the description, model.safetensors or the shards its index names give
-// the tensors. Differs: the digest covers config.json and the weight files, each after its name and
-// size; it is computed at its first use. Threads: immutable after construction.
+// Purpose: config.json gives the description, model.safetensors or the shards its index names give the tensors.
+// Differs: the digest covers config.json and the weight files, each after its name and size; it is computed at its first use.
+// Threads: immutable after construction.
 #pragma once
 
 #include <memory>

@@ -1,8 +1,7 @@
 // A file's bytes, mapped read-only.
 //
-// Differs: a file that another process truncates while it is mapped faults on access (POSIX gives
-// no better answer); replace model
-//          files by rename instead.
+// Differs: a file that another process truncates while it is mapped faults on access (POSIX gives no better answer); replace model files by
+//          rename instead.
 // Threads: immutable after construction.
 #pragma once
 

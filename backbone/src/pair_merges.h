@@ -1,8 +1,8 @@
 // The merge rules of byte-pair encoding and their application to one word.
 //
-// Source : Sennrich, Haddow, Birch, "Neural Machine Translation of Rare Words with Subword Units",
-// ACL 2016, section 3.2. Differs: the lowest rank is merged first, the leftmost of equals; a heap
-// makes a word of n symbols cost O(n log n). Threads: immutable after construction.
+// Source : Sennrich, Haddow, Birch, "Neural Machine Translation of Rare Words with Subword Units", ACL 2016, section 3.2.
+// Differs: the lowest rank is merged first, the leftmost of equals; a heap makes a word of n symbols cost O(n log n).
+// Threads: immutable after construction.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // One .safetensors file.
 //
-// Source : https://github.com/huggingface/safetensors, "Format": 64-bit header length, JSON header,
-// tensors. Threads: thread-safe.
+// Source : https://github.com/huggingface/safetensors, "Format": 64-bit header length, JSON header, tensors.
+// Threads: thread-safe.
 #pragma once
 
 #include <vector>

@@ -1,5 +1,4 @@
-// Source : https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, "Tokenizer"; the spelling of
-// BERT pieces as convert_hf_to_gguf.py of
+// Source : https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, "Tokenizer"; the spelling of BERT pieces as convert_hf_to_gguf.py of
 //          https://github.com/ggml-org/llama.cpp writes it.
 #include <array>
 

@@ -1,5 +1,4 @@
-// Source : the file format of https://github.com/huggingface/tokenizers. Post-processors,
-// truncation and padding are not read: callers add
+// Source : the file format of https://github.com/huggingface/tokenizers. Post-processors, truncation and padding are not read: callers add
 //          what stands around a text.
 #include <array>
 

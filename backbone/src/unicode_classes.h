@@ -1,10 +1,8 @@
 // Character classes, as the reference tokenizers see them.
 //
-// Purpose: the classes of the pre-tokenizers' regular expressions (\p{L}, \p{N}, \s) and of BERT's
-// normaliser. Source : general categories from utf8proc (Unicode 15), corrected by two short
-// tables: the tokenizers library's regular expressions
-//          (Oniguruma) know Unicode 16, its BERT normaliser (crate unicode_categories) only about
-//          Unicode 8.
+// Purpose: the classes of the pre-tokenizers' regular expressions (\p{L}, \p{N}, \s) and of BERT's normaliser.
+// Source : general categories from utf8proc (Unicode 15), corrected by short tables: the tokenizers library's regular expressions
+//          (Oniguruma) know Unicode 16, its BERT normaliser (crate unicode_categories) only about Unicode 8.
 // Threads: thread-safe.
 #pragma once
 

@@ -1,13 +1,13 @@
 // Cuts text into the words that byte-level BPE merges within.
 //
-// Purpose: the published regular expressions of the supported tokenizers, as one scanner over code
-// points without a regex engine. Source : GPT-2 (encoder.py of https://github.com/openai/gpt-2):
-// 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+// Purpose: the published regular expressions of the supported tokenizers, as one scanner over code points without a regex engine.
+// Source : GPT-2 (encoder.py of https://github.com/openai/gpt-2):
+//            's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 //          SmolLM: the same between digits, which stand alone.
-//          Llama 3: (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|
-//          ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ Qwen 2: as Llama 3 with \p{N} in place
-//          of \p{N}{1,3}, on text in normal form C.
-// Threads: immutable after construction.
+//          Llama 3:
+//            (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
+//          Qwen 2: as Llama 3 with \p{N} in place of \p{N}{1,3}.
+// Threads: thread-compatible.
 #pragma once
 
 #include <cstdint>

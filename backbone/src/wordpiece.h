@@ -1,8 +1,8 @@
 // WordPiece: greedy longest match of vocabulary entries within each word (BERT, MiniLM).
 //
 // Source : tokenization.py of https://github.com/google-research/bert (WordpieceTokenizer).
-// Differs: none in ids. decode() joins words with one space, since the normaliser has forgotten the
-// original spacing. Threads: immutable after construction.
+// Differs: none in ids. decode() joins words with one space, since the normaliser has forgotten the original spacing.
+// Threads: immutable after construction.
 #pragma once
 
 #include <unordered_map>
