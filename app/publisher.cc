@@ -25,7 +25,7 @@ memory_bank::DeadLetter letter_of(const streams::BadRecord& bad) {
 
 Publisher::Publisher(service::Client& client, ProgressLine& progress)
     : client_(client), progress_(progress) {
-  client_.on_result([this](const service::PublishResult& result) { results_.push_back(result); });
+  client_.on_result([this](const service::PublishResult& result) { take_result(result); });
 }
 
 int64_t Publisher::publish(const std::string& location, const streams::SourceOptions& options,
@@ -44,7 +44,6 @@ int64_t Publisher::publish(const std::string& location, const streams::SourceOpt
       send(std::get<streams::Envelope>(*item));
       ++sent;
     }
-    take_results();
     deliver_letters();
     draw(*source, sent);
   }
@@ -66,19 +65,17 @@ void Publisher::send(const streams::Envelope& envelope) {
   }
 }
 
-void Publisher::take_results() {
-  for (const service::PublishResult& result : std::exchange(results_, {})) {
-    const auto origin = in_flight_.extract(result.sequence);
-    if (result.accepted) {
-      ++summary_.accepted;
-      continue;
-    }
-    ++summary_.refused;
-    memory_bank::DeadLetter letter =
-        origin ? std::move(origin.mapped()) : memory_bank::DeadLetter{};
-    letter.reason = fmt::format("{}: {}", to_string(result.code), result.reason);
-    letters_.push_back(std::move(letter));
+void Publisher::take_result(const service::PublishResult& result) {
+  auto origin = in_flight_.extract(result.sequence);
+  if (result.accepted) {
+    ++summary_.accepted;
+    return;
   }
+  ++summary_.refused;
+  memory_bank::DeadLetter letter =
+      origin.empty() ? memory_bank::DeadLetter{} : std::move(origin.mapped());
+  letter.reason = fmt::format("{}: {}", to_string(result.code), result.reason);
+  letters_.push_back(std::move(letter));
 }
 
 void Publisher::deliver_letters() {
@@ -92,7 +89,6 @@ void Publisher::deliver_letters() {
 
 void Publisher::finish() {
   client_.drain();
-  take_results();
   deliver_letters();
   summary_.seconds = watch_.elapsed_ms() / 1e3;
 }

@@ -50,7 +50,7 @@ class Publisher {
 
  private:
   void send(const streams::Envelope& envelope);
-  void take_results();
+  void take_result(const service::PublishResult& result);
   void deliver_letters();
   void draw(const streams::Source& source, int64_t sent);
 
@@ -59,9 +59,8 @@ class Publisher {
   PublishSummary summary_;
   Stopwatch watch_;
   std::map<uint64_t, memory_bank::DeadLetter>
-      in_flight_;                                // where each unanswered document came from
-  std::vector<service::PublishResult> results_;  // may come before put() has told the sequence
-  std::vector<memory_bank::DeadLetter> letters_;
+      in_flight_;                                 // where each unanswered document came from
+  std::vector<memory_bank::DeadLetter> letters_;  // delivered outside the callback
 };
 
 }  // namespace alluvium::app

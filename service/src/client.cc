@@ -88,7 +88,7 @@ class Client::Impl {
   void handle_stream(const Message& message);
   void acknowledge(uint64_t cumulative);
   void refuse(const Message& nack);
-  void report(const PublishResult& result);
+  void deliver_results();
 
   const ClientOptions options_;
   const std::string session_;
@@ -100,7 +100,8 @@ class Client::Impl {
   int64_t credit_messages_ = 0;
   int64_t credit_bytes_ = 0;
   std::deque<Pending> pending_;  // in sequence order
-  std::size_t sent_ = 0;         // pending_[0, sent_) are on their way
+  std::vector<PublishResult> results_;
+  std::size_t sent_ = 0;  // pending_[0, sent_) are on their way
 };
 
 /// HELLO and WELCOME; what is not acknowledged by then is sent again.
@@ -188,7 +189,7 @@ void Client::Impl::acknowledge(uint64_t cumulative) {
     const uint64_t sequence = pending_.front().sequence;
     pending_.pop_front();
     sent_ = sent_ > 0 ? sent_ - 1 : 0;
-    report({sequence, true, WireError::internal, ""});
+    results_.push_back({sequence, true, WireError::internal, ""});
   }
 }
 
@@ -201,12 +202,15 @@ void Client::Impl::refuse(const Message& nack) {
   }
   sent_ -= static_cast<std::size_t>(found - pending_.begin()) < sent_ ? 1 : 0;
   pending_.erase(found);
-  report({nack.sequence, false, code_of(nack), nack.error_text});
+  results_.push_back({nack.sequence, false, code_of(nack), nack.error_text});
 }
 
-void Client::Impl::report(const PublishResult& result) {
-  if (on_result) {
-    on_result(result);
+/// Hands out what is known, between messages: never before put() has told the caller the sequence.
+void Client::Impl::deliver_results() {
+  for (const PublishResult& result : std::exchange(results_, {})) {
+    if (on_result) {
+      on_result(result);
+    }
   }
 }
 
@@ -214,6 +218,7 @@ uint64_t Client::Impl::publish(Message message) {
   if (!is_open_) {
     open_session();
   }
+  deliver_results();
   const uint64_t sequence = next_sequence_++;
   message.sequence = sequence;
   pending_.push_back({sequence, encode_message(message)});
@@ -231,8 +236,10 @@ uint64_t Client::Impl::publish(Message message) {
 
 void Client::Impl::drain() {
   link_.expect();
+  deliver_results();
   while (!pending_.empty()) {
     pump();
+    deliver_results();
   }
 }
 
@@ -249,6 +256,7 @@ std::optional<Message> Client::Impl::pump_for(uint64_t request) {
     open_session();
   }
   send_ready();
+  deliver_results();
   return std::nullopt;
 }
 

@@ -10,7 +10,8 @@ namespace alluvium::service {
 namespace {
 
 constexpr int64_t kPingAfterUs = 1'000'000;
-constexpr int64_t kTurnMs = 100;  // longest single wait, so that pings and silence are noticed
+constexpr int64_t kTurnMs = 100;     // longest single wait, so that pings and silence are noticed
+constexpr int64_t kGoodbyeMs = 200;  // for the last message to leave
 constexpr int kReconnectMs = 100;
 constexpr int kReconnectMaxMs = 5000;
 
@@ -28,7 +29,7 @@ std::string no_service_message(const std::string& endpoint) {
 
 ClientLink::ClientLink(const ClientOptions& options) : options_(options) {
   SocketOptions socket_options;
-  socket_options.linger_ms = 0;
+  socket_options.linger_ms = kGoodbyeMs;
   socket_options.ipv6 = options.endpoint.find('[') != std::string::npos;
   socket_ = std::make_unique<ZmqSocket>(context_, ZMQ_DEALER, socket_options);
   // Only to a connection that stands: nothing piles up for a service that is not there.
@@ -37,6 +38,17 @@ ClientLink::ClientLink(const ClientOptions& options) : options_(options) {
   socket_->set(ZMQ_RECONNECT_IVL_MAX, kReconnectMaxMs);
   socket_->connect(options.endpoint);
   expect();
+}
+
+ClientLink::~ClientLink() {
+  if (!has_heard_) {
+    return;
+  }
+  try {
+    send(encode_message(Message(Command::bye)));
+  } catch (const Error&) {
+    // The service will notice by itself.
+  }
 }
 
 void ClientLink::expect() { heard_us_ = now_us(); }

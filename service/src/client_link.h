@@ -17,6 +17,11 @@ class ClientLink {
  public:
   explicit ClientLink(const ClientOptions& options);
 
+  /// Says goodbye, so that the service need not remember this client until it counts as idle.
+  ~ClientLink();
+  ClientLink(const ClientLink&) = delete;
+  ClientLink& operator=(const ClientLink&) = delete;
+
   /// False when nothing can be sent now.
   bool send(const Frames& frames) { return socket_->send(frames) == SendResult::sent; }
 

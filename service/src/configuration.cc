@@ -93,12 +93,24 @@ void read_table(Configuration& configuration, const toml::table& table, const st
   }
 }
 
+/// A TOML basic string. (The library would print line breaks raw, and lose one that comes first.)
 std::string quote(const std::string& text) {
-  std::ostringstream out;
-  out << toml::table{{"key", text}};
-  // The printed table is "key = <literal>": the literal carries the library's own escaping.
-  const std::string line = out.str();
-  return line.substr(line.find('=') + 2);
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      quoted += '\\';
+      quoted += c;
+    } else if (c == '\n') {
+      quoted += "\\n";
+    } else if (c == '\t') {
+      quoted += "\\t";
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      quoted += fmt::format("\\u{:04x}", static_cast<int>(c));
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + '"';
 }
 
 std::string print_double(double value) {

@@ -31,7 +31,7 @@ std::vector<ConfigurationKey> make_keys() {
       {"models.encoder", ALLUVIUM_FIELD(models.encoder)},
       {"models.device", ALLUVIUM_FIELD(models.device.device), 0, 0, {"auto", "cpu", "cuda"}},
       {"models.dtype", ALLUVIUM_FIELD(models.device.dtype), 0, 0, {"auto", "f32", "bf16"}},
-      {"models.decode", ALLUVIUM_FIELD(models.device.decode), 0, 0, {"auto", "int4", "dtype"}},
+      {"models.decode", ALLUVIUM_FIELD(models.device.decode), 0, 0, {"auto", "blocks", "dtype"}},
       {"models.threads", ALLUVIUM_FIELD(models.device.threads), 0, 1024},
 
       {"prompt.prefix", ALLUVIUM_FIELD(prompt.prefix)},

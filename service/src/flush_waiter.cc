@@ -72,6 +72,8 @@ void FlushWaiter::run(const std::stop_token& stop) {
       engine_.wait_applied(first->offset, kTurnMs);
     }
   }
+  const std::lock_guard lock(mutex_);
+  mine.insert(mine.end(), waiting_.begin(), waiting_.end());
   for (const FlushRequest& request : mine) {
     completions_.push(Reply{
         request.client, make_nack(WireError::busy, "the service is stopping", request.request)});

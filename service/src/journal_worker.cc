@@ -49,7 +49,7 @@ void JournalWorker::run() {
 
 void JournalWorker::begin_flush(FlushRequest flush) {
   try {
-    flush.offset = highest_offset_ >= 0 ? highest_offset_ : engine_.status().store.logged_offset;
+    flush.offset = highest_offset_ > 0 ? highest_offset_ : engine_.status().store.logged_offset;
     flushes_.add(std::move(flush));
   } catch (const Error& error) {
     completions_.push(

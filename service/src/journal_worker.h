@@ -55,7 +55,7 @@ class JournalWorker {
   CompletionQueue& completions_;
   FlushWaiter& flushes_;
   BoundedQueue<Item> queue_;
-  int64_t highest_offset_ = -1;  // -1: nothing logged since the start
+  int64_t highest_offset_ = 0;  // 0: nothing logged since the start, only repeats at most
   std::jthread thread_;
 };
 

@@ -15,6 +15,13 @@ bool is_past(int64_t deadline_us) {
   return deadline_us != 0 && SystemClock().monotonic_us() >= deadline_us;
 }
 
+/// The answer to a question that was cancelled before its turn came.
+Answer nothing_said() {
+  Answer answer;
+  answer.finish = "cancelled";
+  return answer;
+}
+
 }  // namespace
 
 QuestionDesk::QuestionDesk(Engine& engine, CompletionQueue& completions, int64_t threads)
@@ -89,12 +96,8 @@ void QuestionDesk::answer(const Key& key, const Question& question, int64_t dead
     refuse(WireError::deadline, "the deadline passed before an answer thread was free");
     return;
   }
-  if (cancelled.load()) {
-    refuse(WireError::busy, "cancelled before an answer thread was free");
-    return;
-  }
   try {
-    const Answer answer = engine_.ask(question, on_text);
+    const Answer answer = cancelled.load() ? nothing_said() : engine_.ask(question, on_text);
     if (!cancelled.load() && answer.finish == "cancelled" && is_past(deadline_us)) {
       refuse(WireError::deadline, "the deadline passed while the answer was generated");
       return;

@@ -11,22 +11,28 @@ class HeaderWriter {
  public:
   void number(HeaderKey key, uint64_t value) {
     if (value != 0) {
-      add(key, {value});
+      add(key, value);
     }
   }
   void signed_number(HeaderKey key, int64_t value) {
     if (value != 0) {
-      add(key, {value});
+      add(key, value);
     }
   }
   void text(HeaderKey key, const std::string& value) {
     if (!value.empty()) {
-      add(key, {value});
+      add(key, value);
     }
   }
-  void add(HeaderKey key, WireValue value) {
-    map_.emplace_back(WireValue{static_cast<uint64_t>(key)}, std::move(value));
+
+  /// Assigned in place rather than moved in as a WireValue: GCC 12 takes such moves for uninitialised reads.
+  template <class T>
+  void add(HeaderKey key, T value) {
+    auto& [name, held] = map_.emplace_back();
+    name.value = static_cast<uint64_t>(key);
+    held.value = std::move(value);
   }
+
   std::string finish() { return encode_wire_value({std::move(map_)}); }
 
  private:
@@ -39,9 +45,11 @@ void write_attributes(HeaderWriter& writer, const Message& message) {
   }
   WireValue::Map attributes;
   for (const auto& [name, value] : message.attributes) {
-    attributes.emplace_back(WireValue{name}, WireValue{value});
+    auto& [key, text] = attributes.emplace_back();
+    key.value = name;
+    text.value = value;
   }
-  writer.add(HeaderKey::attributes, {std::move(attributes)});
+  writer.add(HeaderKey::attributes, std::move(attributes));
 }
 
 void write_bodies(HeaderWriter& writer, const Message& message) {
@@ -50,10 +58,10 @@ void write_bodies(HeaderWriter& writer, const Message& message) {
   }
   WireValue::Array types;
   for (const auto& [type, bytes] : message.bodies) {
-    types.push_back({type});
+    types.emplace_back().value = type;
   }
-  writer.add(HeaderKey::body_types, {std::move(types)});
-  writer.add(HeaderKey::body_count, {uint64_t{message.bodies.size()}});
+  writer.add(HeaderKey::body_types, std::move(types));
+  writer.add(HeaderKey::body_count, uint64_t{message.bodies.size()});
 }
 
 // ---- Reading
@@ -219,7 +227,7 @@ Message read_fields(const WireValue::Map& map) {
 
 std::string encode_header(const Message& message) {
   HeaderWriter writer;
-  writer.add(HeaderKey::command, {message.command});
+  writer.add(HeaderKey::command, message.command);
   writer.number(HeaderKey::request, message.request);
   writer.text(HeaderKey::name_space, message.name_space);
   writer.text(HeaderKey::document_id, message.document_id);
@@ -232,16 +240,18 @@ std::string encode_header(const Message& message) {
   writer.number(HeaderKey::credit_bytes, message.credit_bytes);
   writer.number(HeaderKey::cumulative, message.cumulative);
   if (message.level) {
-    writer.add(HeaderKey::level, {static_cast<uint64_t>(*message.level)});
+    writer.add(HeaderKey::level, static_cast<uint64_t>(*message.level));
   }
   writer.text(HeaderKey::error_code, message.error_code);
   writer.text(HeaderKey::error_text, message.error_text);
   if (!message.session.empty()) {
-    writer.add(HeaderKey::session, {WireBytes{message.session}});
+    writer.add(HeaderKey::session, WireBytes{message.session});
   }
   if (message.offset) {
-    writer.add(HeaderKey::token,
-               {WireValue::Map{{WireValue{uint64_t{0}}, WireValue{*message.offset}}}});
+    WireValue::Map offsets(1);
+    offsets[0].first.value = uint64_t{0};
+    offsets[0].second.value = *message.offset;
+    writer.add(HeaderKey::token, std::move(offsets));
   }
   writer.number(HeaderKey::deadline_ms, message.deadline_ms);
   writer.signed_number(HeaderKey::as_of_ns, message.as_of_ns);

@@ -68,7 +68,7 @@ class Client {
 
   // ---- Publishing. The first call opens the session.
 
-  /// Receives the result of each document, in the order they arrive.
+  /// Receives the result of each document inside a later call than the put() or erase() that sent it.
   void on_result(std::function<void(const PublishResult&)> callback);
 
   /// Sends a document and returns its sequence; waits only for credit. Throws InvalidArgument on a document that cannot be valid.
