@@ -1,6 +1,7 @@
 // The verbs of the program.
 //
-// Purpose: each add_… declares a verb's options; when the verb is chosen it runs and leaves its exit code: 0 done, 1 failed, 2 usage.
+// Purpose: each add_… declares a verb's options; when the verb is chosen it runs and leaves its
+//          exit code: 0 done, 1 failed, 2 usage.
 // Threads: owned by the main thread.
 #pragma once
 

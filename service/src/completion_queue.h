@@ -1,7 +1,7 @@
 // What workers hand back to the endpoint's I/O thread.
 //
 // Purpose: workers never touch a socket; they leave a completion here and ring a bell the I/O
-// thread polls together with its sockets. Threads: thread-safe.
+//          thread polls together with its sockets. Threads: thread-safe.
 #pragma once
 
 #include <cstdint>

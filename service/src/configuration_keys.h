@@ -1,7 +1,7 @@
 // The table of everything alluvium.toml can set.
 //
 // Purpose: one list drives parsing, command-line overrides, bounds, printing and error messages, so
-// that they cannot drift apart. Threads: immutable.
+//          that they cannot drift apart. Threads: immutable.
 #pragma once
 
 #include <string>

@@ -1,8 +1,7 @@
 // Who may still send how much.
 //
 // Purpose: publishers send only what was granted, and all grants together with the ingest backlog
-// stay under one budget: a slow device
-//          shrinks the grants, not the free memory.
+//          stay under one budget: a slow device shrinks the grants, not the free memory.
 // Source : credit-based flow control, Hintjens, "The ZeroMQ Guide", chapter 7.
 // Threads: thread-compatible; the endpoint's I/O thread owns it.
 #pragma once

@@ -1,7 +1,7 @@
 // The endpoint's I/O thread: what it owns and what it does with each message.
 //
 // Threads: the private part after start() belongs to the I/O thread, except the desks and workers,
-// which are thread-safe.
+//          which are thread-safe.
 #pragma once
 
 #include <atomic>

@@ -1,7 +1,8 @@
 // The thread between received documents and their acknowledgement.
 //
 // Purpose: group commit. While one batch waits for the disk the next one gathers, so that
-// publishers share each fsync. Threads: thread-safe; one thread of its own calls Engine::log.
+//          publishers share each fsync. Threads: thread-safe; one thread of its own calls
+//          Engine::log.
 #pragma once
 
 #include <cstdint>

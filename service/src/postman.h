@@ -1,7 +1,7 @@
 // Messages to clients that may be slow, or gone.
 //
 // Purpose: sending never waits. What a client does not take now waits in its own bounded outbox; a
-// client that lets it overflow is dropped. Threads: owned by the endpoint's I/O thread.
+//          client that lets it overflow is dropped. Threads: owned by the endpoint's I/O thread.
 #pragma once
 
 #include <cstddef>

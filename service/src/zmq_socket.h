@@ -1,8 +1,8 @@
 // ZeroMQ sockets that speak in our errors.
 //
 // Purpose: the one place where libzmq's error numbers become Alluvium's; every send and receive
-// here is non-blocking. Threads: a ZmqContext is thread-safe; a ZmqSocket is owned by one thread at
-// a time.
+//          here is non-blocking. Threads: a ZmqContext is thread-safe; a ZmqSocket is owned by one
+//          thread at a time.
 #pragma once
 
 #include <cstdint>

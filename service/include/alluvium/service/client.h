@@ -1,6 +1,7 @@
 // The other end of the wire: publish, ask and look up from any program.
 //
-// Purpose: credit, pipelining, acknowledgements, keep-alive and reconnecting, behind calls that wait.
+// Purpose: credit, pipelining, acknowledgements, keep-alive and reconnecting, behind calls that
+//          wait.
 // Threads: owned by one thread; callbacks run on it, inside the calls.
 #pragma once
 

@@ -18,14 +18,17 @@
 namespace alluvium::service {
 
 struct ModelsConfiguration {
-  std::string decoder;  ///< GGUF file or Hugging Face directory; empty = the default model in the cache folder
+  std::string
+      decoder;  ///< GGUF file or Hugging Face directory; empty = the default model in the cache folder
   std::string encoder;  ///< Hugging Face directory; empty = the default encoder in the cache folder
   backbone::DeviceOptions device;
 };
 
 struct TemplateConfiguration {
-  std::string prefix;    ///< shared prefix: instructions and worked examples, read once; special tokens are recognised
-  std::string document = "Passage: {title}. {text}\n";  ///< {title}, {text}; without a title the first form below
+  std::string
+      prefix;  ///< shared prefix: instructions and worked examples, read once; special tokens are recognised
+  std::string document =
+      "Passage: {title}. {text}\n";  ///< {title}, {text}; without a title the first form below
   std::string untitled_document = "Passage: {text}\n";
   std::string question = "Question: {question}\nAnswer:";  ///< {question}
   std::vector<std::string> stop = {"\n"};
@@ -35,7 +38,7 @@ struct TemplateConfiguration {
 struct AnswerConfiguration {
   std::string codec = "kv";
   std::string retrieval = "hybrid";
-  int64_t top_k = 1;       ///< documents read for a question
+  int64_t top_k = 1;  ///< documents read for a question
   int64_t max_tokens = 32;
   double temperature = 0;
   double top_p = 1;
@@ -44,10 +47,10 @@ struct AnswerConfiguration {
 };
 
 struct IngestConfiguration {
-  int64_t batch_tokens = 2048;       ///< tokens read in one forward pass
+  int64_t batch_tokens = 2048;  ///< tokens read in one forward pass
   int64_t batch_documents = 64;
-  int64_t queue_documents = 1024;    ///< credit granted to all publishers together
-  int64_t keys_per_document = 64;    ///< sentence keys at most
+  int64_t queue_documents = 1024;  ///< credit granted to all publishers together
+  int64_t keys_per_document = 64;  ///< sentence keys at most
   std::size_t queue_bytes = std::size_t{256} << 20;
   DocumentLimits limits;
 };
@@ -58,7 +61,7 @@ struct EndpointConfiguration {
   int64_t events_port = 7402;         ///< events (PUB); 0 = any free port
   int64_t credit_messages = 256;      ///< initial credit of a publisher
   std::size_t credit_bytes = std::size_t{8} << 20;
-  int64_t answer_threads = 1;         ///< questions answered at once
+  int64_t answer_threads = 1;  ///< questions answered at once
   int64_t heartbeat_ms = 2000;
 };
 
@@ -85,7 +88,8 @@ Configuration load_configuration(const std::string& path);
 Configuration parse_configuration(const std::string& toml, const std::string& name);
 
 /// Sets one key by its dotted name, e.g. "endpoint.port" = "7500" (command-line flags use it). Throws InvalidArgument as above.
-void set_configuration_key(Configuration& configuration, const std::string& key, const std::string& value);
+void set_configuration_key(Configuration& configuration, const std::string& key,
+                           const std::string& value);
 
 /// Throws InvalidArgument naming the first key whose value is outside its bounds; a non-loopback address is refused here.
 void validate_configuration(const Configuration& configuration);

@@ -1,11 +1,11 @@
 // The service's sockets: requests over ROUTER, events over PUB.
 //
 // Purpose: PUT and DELETE with credit and acknowledgement after the disk, questions with streamed
-// tokens, documents, status; docs/FORMATS.md,
-//          "Wire protocol". A client that breaks the protocol, or reads nothing, harms itself only.
+//          tokens, documents, status; docs/FORMATS.md, "Wire protocol". A client that breaks the
+//          protocol, or reads nothing, harms itself only.
 // Threads: one I/O thread owns both sockets; one journal thread logs; one flush thread waits; one
-// desk thread reads the store; answer_threads
-//          threads answer. start() and stop() are called by one owner.
+//          desk thread reads the store; answer_threads threads answer. start() and stop() are
+//          called by one owner.
 #pragma once
 
 #include <memory>

@@ -1,7 +1,7 @@
 // The wire protocol: what a message between client and service is, byte for byte.
 //
 // Purpose: frames to Message and back, with every limit checked; neither sockets nor sessions.
-// docs/FORMATS.md, "Wire protocol", has the bytes. Threads: plain data and pure functions.
+//          docs/FORMATS.md, "Wire protocol", has the bytes. Threads: plain data and pure functions.
 #pragma once
 
 #include <cstdint>
