@@ -1,0 +1,102 @@
+#include <fstream>
+
+#include "alluvium/core/error.h"
+#include "alluvium/experiments/bench.h"
+#include "alluvium/experiments/qa_bench.h"
+#include "support/catch.h"
+#include "support/paths.h"
+#include "support/synthetic_checkpoint.h"
+
+namespace alluvium::tests {
+namespace {
+
+using experiments::QaBenchOptions;
+using experiments::QaReport;
+
+QaBenchOptions small_bench(const TemporaryDirectory& directory, const std::string& encoder) {
+  std::ofstream(directory / "documents.jsonl")
+      << R"({"id": "oslo", "title": "Oslo", "text": "The harbour of Oslo has nine piers."})" << '\n'
+      << R"({"id": "riga", "title": "Riga", "text": "Seven cranes stand in Riga."})" << '\n'
+      << R"({"id": "bari", "title": "Bari", "text": "Ferries leave Bari each night at ten."})"
+      << '\n';
+  std::ofstream(directory / "questions.jsonl")
+      << R"({"id": "1", "question": "How many piers has the harbour?", "answers": ["nine"], "doc_id": "oslo"})"
+      << '\n'
+      << R"({"id": "2", "question": "When do ferries leave Bari?", "answers": ["at ten"], "doc_id": "bari"})"
+      << '\n'
+      << R"({"id": "3", "question": "Why is the sky blue?", "answers": []})" << '\n';
+  QaBenchOptions options;
+  options.documents = directory / "documents.jsonl";
+  options.questions = directory / "questions.jsonl";
+  options.retrievals = {"gold", "bm25", "hybrid"};
+  options.top_k = {1, 2};
+  options.configuration = service::default_configuration();
+  options.configuration.directory = directory / "instance";
+  options.configuration.models.decoder = write_tiny_llama_gguf(directory.path(), 1);
+  options.configuration.models.encoder = encoder;
+  options.configuration.prompt.prefix = "<|endoftext|>Read. ";
+  options.configuration.prompt.max_chunk_tokens = 96;
+  options.configuration.answer.max_tokens = 4;
+  return options;
+}
+
+TEST_CASE("bench qa: every combination has its row, and retrieval finds the named documents",
+          "[experiments][qa]") {
+  const auto encoder = default_encoder_path();
+  if (!encoder) {
+    WARN("skipped: the default encoder is not installed");
+    return;
+  }
+  const bool over_sockets = GENERATE(false, true);
+  CAPTURE(over_sockets);
+  const TemporaryDirectory directory;
+  QaBenchOptions options = small_bench(directory, *encoder);
+  options.over_sockets = over_sockets;
+  const QaReport report = experiments::measure_qa(options);
+
+  // none; text and kv: gold once, bm25 and hybrid for two depths.
+  REQUIRE(report.rows.size() == 1 + 2 * (1 + 2 * 2));
+  CHECK(report.documents == 3);
+  CHECK(report.rows[0].codec == "none");
+  CHECK(report.rows[0].memory_slots_mean < report.rows[1].memory_slots_mean);
+  for (const experiments::QaRow& row : report.rows) {
+    CAPTURE(row.codec, row.retrieval, row.top_k);
+    CHECK(row.questions == 3);
+    CHECK(row.fallbacks == 0);
+    CHECK(row.first_token_ms_p50 > 0);
+    CHECK(row.answer_ms_p50 >= row.first_token_ms_p50);
+    CHECK(row.peak_rss_bytes > 0);
+    CHECK((row.bytes_per_document > 0) == (row.codec != "none"));
+    CHECK((row.read_tokens_per_s > 0) == (row.codec != "none"));
+  }
+  REQUIRE(report.recall.size() == 2);
+  for (const experiments::RecallRow& row : report.recall) {
+    CHECK(row.questions == 2);
+    CHECK(row.recall_at_1 == 100);
+    CHECK(row.recall_at_10 == 100);
+  }
+}
+
+TEST_CASE("bench qa: unknown words are refused before anything is published", "[experiments][qa]") {
+  QaBenchOptions options;
+  options.codecs = {"zip"};
+  CHECK_THROWS_AS(experiments::measure_qa(options), InvalidArgument);
+  options.codecs = {"kv"};
+  options.retrievals = {"guess"};
+  CHECK_THROWS_AS(experiments::measure_qa(options), InvalidArgument);
+  options.retrievals = {"bm25"};
+  options.top_k = {0};
+  CHECK_THROWS_AS(experiments::measure_qa(options), InvalidArgument);
+}
+
+TEST_CASE("bench: help is done, a missing option is usage", "[experiments]") {
+  CHECK(experiments::run_bench({"--help"}) == 0);
+  CHECK(experiments::run_bench({"qa", "--help"}) == 0);
+  CHECK(experiments::run_bench({}) == 2);
+  CHECK(experiments::run_bench({"nothing"}) == 2);
+  CHECK(experiments::run_bench({"qa", "--limit", "3"}) == 2);
+  CHECK(experiments::run_bench({"crash", "--kills", "none"}) == 2);
+}
+
+}  // namespace
+}  // namespace alluvium::tests
