@@ -18,17 +18,19 @@
 namespace alluvium::service {
 
 struct ModelsConfiguration {
-  std::string
-      decoder;  ///< GGUF file or Hugging Face directory; empty = the default model in the cache folder
-  std::string encoder;  ///< Hugging Face directory; empty = the default encoder in the cache folder
+  /// GGUF file or Hugging Face directory; empty = the default model in the cache folder.
+  std::string decoder;
+  /// Hugging Face directory; empty = the default encoder in the cache folder.
+  std::string encoder;
   backbone::DeviceOptions device;
 };
 
 struct TemplateConfiguration {
-  std::string
-      prefix;  ///< shared prefix: instructions and worked examples, read once; special tokens are recognised
-  std::string document =
-      "Passage: {title}. {text}\n";  ///< {title}, {text}; without a title the first form below
+  /// Worked examples, read once; special tokens are recognised.
+  std::string prefix;
+  /// {title} and {text} are replaced.
+  std::string document = "Passage: {title}. {text}\n";
+  /// The form of a document without a title.
   std::string untitled_document = "Passage: {text}\n";
   std::string question = "Question: {question}\nAnswer:";  ///< {question}
   std::vector<std::string> stop = {"\n"};
