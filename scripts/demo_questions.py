@@ -1,69 +1,69 @@
 """Picks questions for the demo out of documents the service holds, and writes a revision of one of them.
 
-    demo_questions.py pick PROGRAM NAMESPACE            five lines: document id, question, what the changelog says (tab-separated)
-    demo_questions.py revise PROGRAM NAMESPACE ID NAME  the document as a JSON line, one version higher, uploaded by NAME
+    demo_questions.py pick PROGRAM NAMESPACE           lines of kind, document id, question, what the changelog says (tab-separated)
+    demo_questions.py revise PROGRAM NAMESPACE ID DAY  the document as a JSON line, one version higher, uploaded on DAY (YYYY-MM-DD)
 """
 
+import datetime
 import hashlib
 import json
 import subprocess
 import sys
 
-LONGEST_ENTRY = 600  # bytes: short entries hold one fact of each kind
+KINDS = ["uploader", "date", "cve", "bug", "date"]
+LONGEST_ENTRY = 400  # bytes: short entries hold one fact of each kind
 
 
-def ask_program(program, *arguments):
+def documents(program, *arguments):
     done = subprocess.run([program, "documents", *arguments, "--json"], capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(done.stderr.strip() or "documents failed")
     return json.loads(done.stdout)
 
 
-def questions_of(document):
-    """Every question the entry's own facts answer: kind, text, expected answer."""
-    facts = document["metadata"]
+def question(kind, facts):
+    """Question and answer of one kind from an entry's own facts; None when it has no such fact."""
     name, version = facts["source"], facts["version"]
-    trailer_date = document["text"].rsplit(">  ", 1)[-1]
-    yield "uploader", f"Who uploaded version {version} of {name}?", facts["uploader"]
-    yield "date", f"On what date was version {version} of {name} uploaded?", " ".join(trailer_date.split()[1:4])
-    yield "distribution", f"To which distribution was version {version} of {name} uploaded?", facts["distribution"]
-    if "closes" in facts:
-        bug = facts["closes"].split(",")[0]
-        yield "bug", f"Which version of {name} closed bug #{bug}?", version
-    if "cve" in facts:
-        cve = facts["cve"].split(",")[0]
-        yield "cve", f"Which version of {name} has the changelog entry for {cve}?", version
+    if kind == "uploader":
+        return f"What is the name of the person who uploaded {name} version {version}?", facts["uploader"]
+    if kind == "date":
+        return f"When was {name} {version} uploaded?", facts["date"]
+    if kind == "bug" and "closes" in facts:
+        return f"Which version of {name} closed bug #{facts['closes'].split(',')[0]}?", version
+    if kind == "cve" and "cve" in facts:
+        return f"Which version of {name} has the changelog entry for {facts['cve'].split(',')[0]}?", version
+    return None
 
 
 def pick(program, namespace):
-    listed = ask_program(program, "list", "--namespace", namespace, "--limit", "0")["documents"]
+    listed = documents(program, "list", "--namespace", namespace, "--limit", "0")["documents"]
     short = [row["id"] for row in listed if row["text_bytes"] <= LONGEST_ENTRY]
     short.sort(key=lambda identity: hashlib.sha256(identity.encode()).hexdigest())
-    wanted, sources = ["cve", "bug", "uploader", "date", "distribution"], set()
+    wanted, sources = list(KINDS), set()
     for identity in short:
-        document = ask_program(program, "show", identity, "--namespace", namespace)
-        if document["metadata"]["source"] in sources:
-            continue
-        for kind, question, expected in questions_of(document):
-            if kind in wanted:
+        facts = documents(program, "show", identity, "--namespace", namespace)["metadata"]
+        # Rare facts first, one question for each source package.
+        for kind in sorted(set(wanted), key=["bug", "cve", "uploader", "date"].index):
+            found = question(kind, facts)
+            if found and facts["source"] not in sources:
                 wanted.remove(kind)
-                sources.add(document["metadata"]["source"])
-                print(identity, question, expected, sep="\t")
-                break
+                sources.add(facts["source"])
+                print(kind, identity, *found, sep="\t")
         if not wanted:
             break
 
 
-def revise(program, namespace, identity, uploader):
-    document = ask_program(program, "show", identity, "--namespace", namespace)
-    before = document["metadata"]["uploader"]
+def revise(program, namespace, identity, day):
+    document = documents(program, "show", identity, "--namespace", namespace)
+    moment = datetime.datetime.fromisoformat(day + "T12:00:00+00:00")
+    head, _, _ = document["text"].rpartition(">  ")
     print(json.dumps({
         "id": identity,
         "version": document["version"] + 1,
         "title": document["title"],
-        "text": document["text"].replace(before, uploader),
-        "valid_from": document["valid_from_us"],
-        "metadata": dict(document["metadata"], uploader=uploader),
+        "text": f"{head}>  {moment:%a, %d %b %Y %H:%M:%S %z}",
+        "valid_from": moment.isoformat(),
+        "metadata": dict(document["metadata"], date=day),
     }))
 
 
