@@ -3,7 +3,10 @@
 
 # check_format: lists the tracked C++ files that clang-format 14 would change.
 check_format() {
-  command -v clang-format-14 >/dev/null || fail "clang-format-14 is missing"
+  if ! git -C "$ROOT" rev-parse --git-dir >/dev/null 2>&1; then
+    say "not a git checkout: the format is not checked"
+    return 0
+  fi
   (cd "$ROOT" && git ls-files -z -- '*.h' '*.cc' '*.cu' | xargs -0 -r -n 16 -P "$(nproc)" clang-format-14 --dry-run -Werror) >&2
 }
 
