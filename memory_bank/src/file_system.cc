@@ -159,10 +159,13 @@ class RealFileSystem final : public FileSystem {
 
   void make_directory(const std::string& path) override {
     std::error_code error;
-    std::filesystem::create_directories(path, error);
+    const bool is_new = std::filesystem::create_directories(path, error);
     if (error) {
       errno = error.value();
       throw_errno("make the directory", path);
+    }
+    if (is_new) {
+      sync_directory(std::filesystem::absolute(path).parent_path());
     }
   }
 };

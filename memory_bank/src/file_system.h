@@ -49,7 +49,7 @@ class FileSystem {
   /// Names of the entries of a directory, in any order; nothing when it is not there.
   virtual std::vector<std::string> list(const std::string& directory) const = 0;
 
-  /// Makes the directory when it is not there.
+  /// Makes the directory, and those above it, when it is not there; durable in its parent.
   virtual void make_directory(const std::string& path) = 0;
 };
 

@@ -73,7 +73,9 @@ using Ids = std::vector<std::string>;
 
 TEST_CASE("retriever: each method ranks by its own score", "[memory_bank][retrieval]") {
   Bank bank;
-  const Retriever retriever(*bank.store, bank.encoder, {});
+  RetrieverOptions options;
+  options.vector_weight = 1.5;
+  const Retriever retriever(*bank.store, bank.encoder, options);
   CHECK(retriever.keys() == 3);
   CHECK(bank.ids(retriever.search(ask(RetrievalMethod::bm25))) == Ids{"words", "both"});
   CHECK(bank.ids(retriever.search(ask(RetrievalMethod::vector))) == Ids{"near", "both", "words"});
@@ -98,6 +100,7 @@ TEST_CASE("retriever: a lexical candidate gets its cosine though the vectors did
   Bank bank;
   RetrieverOptions options;
   options.candidates = 1;
+  options.vector_weight = 1.5;
   const Retriever retriever(*bank.store, bank.encoder, options);
   bank.encoder.set("sleep", {0, 1});
   RetrievalQuery query = ask(RetrievalMethod::hybrid, 1);
