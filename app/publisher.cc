@@ -45,7 +45,7 @@ int64_t Publisher::publish(const std::string& location, const streams::SourceOpt
       ++sent;
     }
     deliver_letters();
-    draw(*source, sent);
+    draw(*source, sent, limit);
   }
   return sent;
 }
@@ -121,10 +121,11 @@ void Publisher::wait_until_adapted() {
   summary_.adapted_seconds = watch_.elapsed_ms() / 1e3;
 }
 
-void Publisher::draw(const streams::Source& source, int64_t sent) {
+void Publisher::draw(const streams::Source& source, int64_t sent, int64_t limit) {
   std::optional<double> share = source.progress();
-  if (const auto expected = source.expected_documents(); expected && *expected > 0) {
-    share = static_cast<double>(sent) / static_cast<double>(*expected);
+  const int64_t expected = limit > 0 ? limit : source.expected_documents().value_or(0);
+  if (expected > 0) {
+    share = static_cast<double>(sent) / static_cast<double>(expected);
   }
   const double seconds = watch_.elapsed_ms() / 1e3;
   progress_.draw(fmt::format("{} documents, {:.0f} documents/s, {}/s", sent,

@@ -52,7 +52,7 @@ class Publisher {
   void send(const streams::Envelope& envelope);
   void take_result(const service::PublishResult& result);
   void deliver_letters();
-  void draw(const streams::Source& source, int64_t sent);
+  void draw(const streams::Source& source, int64_t sent, int64_t limit);
 
   service::Client& client_;
   ProgressLine& progress_;
