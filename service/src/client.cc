@@ -4,6 +4,7 @@
 #include <deque>
 #include <utility>
 
+#include "alluvium/core/clock.h"
 #include "client_link.h"
 #include "session_id.h"
 #include "wire_documents.h"
@@ -12,6 +13,7 @@ namespace alluvium::service {
 namespace {
 
 constexpr int64_t kTurnMs = 200;
+constexpr double kHelloMs = 10000;  // before a HELLO counts as lost
 
 ErrorKind kind_of(WireError code) {
   switch (code) {
@@ -82,6 +84,7 @@ class Client::Impl {
   };
 
   void open_session();
+  bool greet();
   void send_ready();
   void pump();
   std::optional<Message> pump_for(uint64_t request);
@@ -104,42 +107,49 @@ class Client::Impl {
   std::size_t sent_ = 0;  // pending_[0, sent_) are on their way
 };
 
-/// HELLO and WELCOME; what is not acknowledged by then is sent again.
+/// HELLO until a WELCOME comes; what is not acknowledged by then is sent again.
 void Client::Impl::open_session() {
-  Message hello(Command::hello, next_request_++);
-  hello.session = session_;
-  hello.minor_version = kProtocolMinor;
-  hello.credit_messages = options_.window_messages;
-  hello.credit_bytes = options_.window_bytes;
   link_.keep_session("");
   link_.expect();
-  link_.send_patiently(hello);
-  int64_t restarts = link_.restarts();
-  while (true) {
-    const auto message = link_.receive(kTurnMs);
-    if (link_.restarts() != restarts) {
-      // This HELLO may have died with the service that was sent to.
-      restarts = link_.restarts();
-      link_.send_patiently(hello);
-    }
-    // Everything from before the WELCOME belongs to the time before: credit that is void, refusals of what is sent again anyway.
-    if (message && message->request == hello.request) {
-      if (message->is(Command::nack)) {
-        throw RequestRefused(code_of(*message), message->error_text);
-      }
-      if (message->is(Command::welcome)) {
-        credit_messages_ = static_cast<int64_t>(message->credit_messages);
-        credit_bytes_ = static_cast<int64_t>(message->credit_bytes);
-        next_sequence_ = std::max(next_sequence_, message->cumulative + 1);
-        acknowledge(message->cumulative);
-        break;
-      }
-    }
+  while (!greet()) {
   }
   sent_ = 0;
   is_open_ = true;
   lost_session_ = false;
   link_.keep_session(session_);
+}
+
+/// One HELLO. False when its WELCOME did not come: the service was restarted, stops or lost it. Each HELLO has a request id of its own,
+/// because credit counts from the last one the service took.
+bool Client::Impl::greet() {
+  Message hello(Command::hello, next_request_++);
+  hello.session = session_;
+  hello.minor_version = kProtocolMinor;
+  hello.credit_messages = options_.window_messages;
+  hello.credit_bytes = options_.window_bytes;
+  link_.send_patiently(hello);
+  const int64_t restarts = link_.restarts();
+  const Stopwatch watch;
+  while (watch.elapsed_ms() < kHelloMs) {
+    const auto message = link_.receive(kTurnMs);
+    // Everything else from before the WELCOME belongs to the time before: credit that is void, refusals of what is sent again anyway.
+    if (message && message->request == hello.request) {
+      if (message->is(Command::welcome)) {
+        credit_messages_ = static_cast<int64_t>(message->credit_messages);
+        credit_bytes_ = static_cast<int64_t>(message->credit_bytes);
+        next_sequence_ = std::max(next_sequence_, message->cumulative + 1);
+        acknowledge(message->cumulative);
+        return true;
+      }
+      if (message->is(Command::nack) && code_of(*message) != WireError::busy) {
+        throw RequestRefused(code_of(*message), message->error_text);
+      }
+    }
+    if (link_.restarts() != restarts) {
+      return false;
+    }
+  }
+  return false;
 }
 
 void Client::Impl::send_ready() {
@@ -175,11 +185,13 @@ void Client::Impl::handle_stream(const Message& message) {
     if (code == WireError::version) {
       throw RequestRefused(code, message.error_text);
     }
-    // Without session or credit nothing sent was taken; the new session sends it again.
-    if (code == WireError::precondition || code == WireError::credit_exceeded) {
+    // Without a session nothing after this document was taken either: the new session sends all of it again. A service that is too busy
+    // for a document closes the session for that reason.
+    if (code == WireError::precondition || (code == WireError::busy && message.sequence != 0)) {
       lost_session_ = is_open_;
     } else if (message.sequence != 0) {
       refuse(message);
+      lost_session_ = lost_session_ || code == WireError::credit_exceeded;
     }
   }
 }

@@ -113,7 +113,8 @@ void Endpoint::Impl::on_document(const std::string& client, const Message& messa
   try {
     JournalEntry entry{client, cost, read_entry(message, session)};
     if (journal_->submit(std::move(entry)) != PushResult::pushed) {
-      ledger_.settle(client, 1, cost);
+      // A later document must not be logged before this one is sent again: the session ends here.
+      close_session(client);
       refuse_document(client, message, WireError::busy, "the ingest queue takes nothing now");
     }
   } catch (const InvalidArgument& error) {

@@ -120,6 +120,27 @@ TEST_CASE("client: publishing rides out restarts of the service, and nothing is 
   CHECK(counts.logged_offset == 3000);
 }
 
+TEST_CASE("client: a session opened twice keeps its credit in step with the service",
+          "[service][client]") {
+  ServedEngine served(
+      [](Configuration& configuration) { configuration.endpoint.credit_messages = 4; });
+  const std::string address = served.endpoint->address();
+  served.configuration.endpoint.port = std::stoi(address.substr(address.rfind(':') + 1));
+  Client client(options_for(served));
+  client.put(simple_document("first"));
+  client.drain();
+  // Each round meets a new start of the service; what the client believes to have must be what the service gave.
+  for (int round = 0; round < 3; ++round) {
+    served.endpoint.reset();
+    served.restart();
+    for (int i = 0; i < 20; ++i) {
+      client.put(simple_document(std::to_string(round) + "-" + std::to_string(i)));
+    }
+    client.drain();
+  }
+  CHECK(served.engine.store().counts({}).documents == 61);
+}
+
 TEST_CASE("client: a session given by name goes on where it stopped", "[service][client]") {
   ServedEngine served;
   ClientOptions options = options_for(served);
