@@ -1,0 +1,75 @@
+#include "block_matrix.h"
+
+#include <ATen/ATen.h>
+
+#include "alluvium/core/random.h"
+#include "support/catch.h"
+
+namespace alluvium::backbone {
+namespace {
+
+struct RandomBlocks {
+  std::vector<std::byte> bytes;
+  StoredTensor tensor;
+};
+
+// Random codes under scales that are ordinary half-precision numbers (exponent 13: about 0.25 to 0.5).
+RandomBlocks make_blocks(StorageFormat format, int64_t rows, int64_t cols, uint64_t seed) {
+  const std::size_t size = format == StorageFormat::q8_0   ? 34
+                           : format == StorageFormat::q4_1 ? 20
+                                                           : 18;
+  const std::size_t headers = format == StorageFormat::q4_1 ? 2 : 1;
+  RandomBlocks blocks;
+  Random random(seed);
+  blocks.bytes.resize(static_cast<std::size_t>(rows * cols / 32) * size);
+  for (std::size_t i = 0; i < blocks.bytes.size(); ++i) {
+    const bool high_byte_of_half = i % size < 2 * headers && i % 2 == 1;
+    blocks.bytes[i] = static_cast<std::byte>(
+        high_byte_of_half ? 0x34 | (random.below(2) << 7) | random.below(4) : random.below(256));
+  }
+  blocks.tensor = {"w", format, {rows, cols}, blocks.bytes.data(), blocks.bytes.size()};
+  return blocks;
+}
+
+}  // namespace
+
+TEST_CASE("block matrix: products equal those of the dequantised matrix",
+          "[backbone][block_matrix][property]") {
+  const auto format = GENERATE(StorageFormat::q4_0, StorageFormat::q4_1, StorageFormat::q8_0);
+  const auto rows = GENERATE(1, 3, 200);
+  const auto cols = GENERATE(32, 96, 576);
+  CAPTURE(to_string(format), rows, cols);
+  const RandomBlocks blocks = make_blocks(format, rows, cols, static_cast<uint64_t>(rows + cols));
+  const BlockMatrix matrix({&blocks.tensor}, {{}});
+  const at::Tensor x = at::randn({cols});
+  at::Tensor y = at::empty({rows});
+  matrix.multiply(x.const_data_ptr<float>(), y.mutable_data_ptr<float>());
+  const at::Tensor exact = dequantise(blocks.tensor).to(at::kDouble).mv(x.to(at::kDouble));
+  const double scale = 1.0 + exact.abs().max().item<double>();
+  CHECK((y.to(at::kDouble) - exact).abs().max().item<double>() / scale < 1e-5);
+}
+
+TEST_CASE("block matrix: parts are stacked and their rows reordered", "[backbone][block_matrix]") {
+  const RandomBlocks top = make_blocks(StorageFormat::q4_1, 2, 32, 1);
+  const RandomBlocks bottom = make_blocks(StorageFormat::q4_1, 3, 32, 2);
+  const BlockMatrix matrix({&top.tensor, &bottom.tensor}, {{1, 0}, {}});
+  REQUIRE(matrix.rows() == 5);
+  const at::Tensor x = at::randn({32});
+  at::Tensor y = at::empty({5});
+  matrix.multiply(x.const_data_ptr<float>(), y.mutable_data_ptr<float>());
+  const at::Tensor first = dequantise(top.tensor).mv(x);
+  const at::Tensor second = dequantise(bottom.tensor).mv(x);
+  const at::Tensor expected = at::cat({first.flip(0), second});
+  CHECK((y - expected).abs().max().item<double>() < 1e-3);
+}
+
+TEST_CASE("block matrix: formats without blocks are not taken", "[backbone][block_matrix]") {
+  const RandomBlocks blocks = make_blocks(StorageFormat::q4_1, 2, 32, 1);
+  StoredTensor plain = blocks.tensor;
+  plain.format = StorageFormat::f32;
+  CHECK_FALSE(BlockMatrix::supports({&plain}));
+  CHECK_FALSE(BlockMatrix::supports({}));
+  CHECK(BlockMatrix::supports({&blocks.tensor}));
+}
+
+}  // namespace alluvium::backbone

@@ -1,0 +1,205 @@
+// The default models against the reference implementation: tests/oracle/decoder and tests/oracle/encoder hold the values and the
+// scripts that made them.
+#include <fstream>
+
+#include <ATen/ATen.h>
+#include <nlohmann/json.hpp>
+
+#include "alluvium/backbone/decoder.h"
+#include "alluvium/backbone/encoder.h"
+#include "alluvium/backbone/generation.h"
+#include "alluvium/core/error.h"
+#include "support/catch.h"
+#include "support/paths.h"
+
+namespace alluvium::backbone {
+namespace {
+
+nlohmann::json read_oracle(const std::string& name) {
+  std::ifstream file(tests::oracle_directory() + "/" + name);
+  return nlohmann::json::parse(file);
+}
+
+struct DefaultDecoder {
+  std::unique_ptr<Checkpoint> checkpoint;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<Decoder> decoder;
+};
+
+std::optional<DefaultDecoder> load_default(const DevicePolicy& policy) {
+  const auto path = tests::default_decoder_path();
+  if (!path) {
+    WARN("skipped: the default decoder is not installed");
+    return std::nullopt;
+  }
+  DefaultDecoder model;
+  model.checkpoint = open_checkpoint(*path);
+  model.tokenizer = load_tokenizer(*model.checkpoint, *path);
+  model.decoder = load_decoder(*model.checkpoint, policy);
+  return model;
+}
+
+// Greedy tokens as far as they follow the oracle; stops without complaint at a tie of the oracle.
+void check_greedy(const Decoder& decoder, const nlohmann::json& row) {
+  const auto ids = row["ids"].get<std::vector<TokenId>>();
+  KvCache cache = decoder.start({}, static_cast<int64_t>(ids.size()) + 64);
+  ReadRequest request{&cache, ids, Logits::last, false, false};
+  TokenId token = 0;
+  for (std::size_t step = 0; step < row["greedy"].size(); ++step) {
+    const at::Tensor logits = decoder.read({&request, 1}).front().logits;
+    token = static_cast<TokenId>(logits.argmax().item<int64_t>());
+    if (row["gaps"][step].get<double>() < 1e-3 && token != row["greedy"][step].get<TokenId>()) {
+      return;
+    }
+    CAPTURE(step);
+    REQUIRE(token == row["greedy"][step].get<TokenId>());
+    request.tokens = {&token, 1};
+  }
+}
+
+}  // namespace
+
+TEST_CASE("default decoder: logits and greedy tokens equal the reference in float32",
+          "[backbone][decoder][oracle]") {
+  DevicePolicy policy = reference_policy();
+  policy.block_decode = GENERATE(true, false);
+  CAPTURE(policy.block_decode);
+  const auto model = load_default(policy);
+  if (!model) {
+    return;
+  }
+  const nlohmann::json oracle = read_oracle("decoder/decoder_oracle.json");
+  // Dense one-row steps in float32 take four times as long: three prompts show that they agree.
+  std::size_t left = policy.block_decode ? 20 : 3;
+  for (const auto& row : oracle["prompts"]) {
+    if (left-- == 0) {
+      break;
+    }
+    CAPTURE(row["prompt"].get<std::string>());
+    const auto ids = model->tokenizer->encode(row["prompt"].get<std::string>());
+    REQUIRE(ids == row["ids"].get<std::vector<TokenId>>());
+    if (row.contains("top_ids")) {
+      KvCache cache = model->decoder->start({}, static_cast<int64_t>(ids.size()));
+      const ReadRequest request{&cache, ids, Logits::last, false, false};
+      const at::Tensor logits = model->decoder->read({&request, 1}).front().logits;
+      for (std::size_t i = 0; i < row["top_ids"].size(); ++i) {
+        CHECK_THAT(logits[row["top_ids"][i].get<int64_t>()].item<double>(),
+                   Catch::Matchers::WithinAbs(row["top_logits"][i].get<double>(), 1e-3));
+      }
+    }
+    check_greedy(*model->decoder, row);
+  }
+}
+
+TEST_CASE("default encoder: embeddings equal the reference in float32",
+          "[backbone][encoder][oracle]") {
+  const auto path = tests::default_encoder_path();
+  if (!path) {
+    WARN("skipped: the default encoder is not installed");
+    return;
+  }
+  const auto checkpoint = open_checkpoint(*path);
+  const auto encoder =
+      load_encoder(*checkpoint, load_tokenizer(*checkpoint, *path), reference_policy());
+  REQUIRE(encoder->dimension() == 384);
+  const nlohmann::json oracle = read_oracle("encoder/encoder_oracle.json");
+  std::vector<std::string> texts;
+  for (const auto& row : oracle) {
+    texts.push_back(row["text"].get<std::string>());
+  }
+  const at::Tensor vectors = encoder->embed(texts);
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    CAPTURE(texts[i]);
+    const at::Tensor vector = vectors[static_cast<int64_t>(i)];
+    for (int64_t c = 0; c < 16; ++c) {
+      CHECK_THAT(vector[c].item<double>(),
+                 Catch::Matchers::WithinAbs(oracle[i]["first"][c].get<double>(), 1e-4));
+    }
+    CHECK_THAT(vector.sum().item<double>(),
+               Catch::Matchers::WithinAbs(oracle[i]["sum"].get<double>(), 1e-3));
+    CHECK_THAT(vector.norm().item<double>(), Catch::Matchers::WithinAbs(1.0, 1e-5));
+  }
+  CHECK(encoder->embed({}).size(0) == 0);
+}
+
+TEST_CASE("default decoder: generation stops, streams and cancels", "[backbone][generation]") {
+  const auto model = load_default(choose_device({}));
+  if (!model) {
+    return;
+  }
+  const auto prompt = model->tokenizer->encode("The capital of Norway is");
+  GenerationOptions options;
+  options.max_tokens = 24;
+  const auto run = [&](const TextCallback& on_text = nullptr) {
+    KvCache cache = model->decoder->start({}, 64);
+    return generate(*model->decoder, *model->tokenizer, cache, prompt, options, on_text);
+  };
+  std::string streamed;
+  const Generation whole = run([&](std::string_view piece) {
+    streamed += piece;
+    return true;
+  });
+  CHECK(whole.tokens.size() == 24);
+  CHECK(whole.finish == FinishReason::length);
+  CHECK(whole.text == streamed);
+  CHECK(whole.log_probability < 0);
+  CHECK(whole.text.find("Oslo") != std::string::npos);
+
+  SECTION("a stop string ends the text before itself") {
+    options.stop = {"Oslo"};
+    streamed.clear();
+    const Generation stopped = run([&](std::string_view piece) {
+      streamed += piece;
+      return true;
+    });
+    CHECK(stopped.finish == FinishReason::stop);
+    CHECK(stopped.text == whole.text.substr(0, whole.text.find("Oslo")));
+    CHECK(streamed == stopped.text);
+  }
+  SECTION("a callback that returns false cancels") {
+    CHECK(run([](std::string_view) { return false; }).finish == FinishReason::cancelled);
+  }
+  SECTION("the same seed samples the same text, another seed another") {
+    options.temperature = 1.5;
+    options.top_p = 0.95;
+    options.seed = 1;
+    const std::string one = run().text;
+    CHECK(run().text == one);
+    options.seed = 2;
+    CHECK(run().text != one);
+  }
+  SECTION("no tokens asked for gives no text") {
+    options.max_tokens = 0;
+    CHECK(run().text.empty());
+  }
+  SECTION("options outside their ranges are refused") {
+    options.top_p = 0;
+    CHECK_THROWS_AS(run(), InvalidArgument);
+    options.top_p = 1;
+    options.temperature = -1;
+    CHECK_THROWS_AS(run(), InvalidArgument);
+  }
+}
+
+TEST_CASE("default decoder: the scores of generated tokens add up to the answer's log-probability",
+          "[backbone][generation]") {
+  const auto model = load_default(choose_device({}));
+  if (!model) {
+    return;
+  }
+  const auto prompt = model->tokenizer->encode("The chemical symbol of gold is");
+  GenerationOptions options;
+  options.max_tokens = 12;
+  KvCache cache = model->decoder->start({}, 40);
+  const Generation generation =
+      generate(*model->decoder, *model->tokenizer, cache, prompt, options);
+  KvCache fresh = model->decoder->start({}, 40);
+  double sum = 0;
+  for (const double score : score_tokens(*model->decoder, fresh, prompt, generation.tokens)) {
+    sum += score;
+  }
+  // One reads row by row through the blocks, the other all rows in the compute dtype.
+  CHECK_THAT(sum, Catch::Matchers::WithinAbs(generation.log_probability, 0.5));
+}
+
+}  // namespace alluvium::backbone
