@@ -40,11 +40,12 @@ Models load_models(const Configuration& configuration);
 struct Question {
   std::string text;
   std::string name_space = "default";
-  std::string codec;        ///< empty = the configured one; none | text | kv
-  int64_t top_k = 0;        ///< documents read; 0 = the configured number
-  int64_t as_of_us = 0;     ///< 0 = newest
-  std::string retrieval;    ///< empty = the configured method
-  std::vector<std::string> document_ids;  ///< read exactly these instead of retrieving (benchmarks: the gold document)
+  std::string codec;      ///< empty = the configured one; none | text | kv
+  int64_t top_k = 0;      ///< documents read; 0 = the configured number
+  int64_t as_of_us = 0;   ///< 0 = newest
+  std::string retrieval;  ///< empty = the configured method
+  std::vector<std::string>
+      document_ids;  ///< read exactly these instead of retrieving (benchmarks: the gold document)
   int64_t max_tokens = 0;   ///< 0 = the configured number
   double temperature = -1;  ///< below 0 = the configured value
   double top_p = -1;        ///< below 0 = the configured value
@@ -62,12 +63,14 @@ struct Citation {
 struct Answer {
   std::string text;
   std::vector<Citation> citations;  ///< documents read, best first
-  std::string codec;                ///< what answered: differs from the one asked for when memories had to be re-read as text
-  std::string note;                 ///< plain words when something was not as asked: empty bank, memory being re-made
+  std::string
+      codec;  ///< what answered: differs from the one asked for when memories had to be re-read as text
+  std::string
+      note;  ///< plain words when something was not as asked: empty bank, memory being re-made
   double log_probability = 0;
-  std::string finish;  ///< stop | length | cancelled
-  int64_t prompt_tokens = 0;   ///< question tokens read
-  int64_t memory_slots = 0;    ///< slots attended to beside the question
+  std::string finish;         ///< stop | length | cancelled
+  int64_t prompt_tokens = 0;  ///< question tokens read
+  int64_t memory_slots = 0;   ///< slots attended to beside the question
   int64_t answer_tokens = 0;
   double retrieve_ms = 0;
   double load_ms = 0;         ///< memories to prefix (for text: reading)
@@ -82,8 +85,8 @@ struct Event {
   std::string name_space;
   std::string id;
   uint64_t version = 0;
-  int64_t offset = 0;   ///< log offset of the document
-  std::string reason;   ///< rejected: why
+  int64_t offset = 0;  ///< log offset of the document
+  std::string reason;  ///< rejected: why
 };
 
 struct EngineStatus {
