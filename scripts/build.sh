@@ -3,20 +3,11 @@
 
 readonly BUILD="$ROOT/build/release"
 
-# find_nvcc: prints the CUDA compiler's path, or nothing.
-find_nvcc() {
-  command -v nvcc || { [[ -x /usr/local/cuda/bin/nvcc ]] && echo /usr/local/cuda/bin/nvcc; } || true
-}
-
 # configure: runs cmake when it has not run with these very arguments; later changes of CMake files ninja sees itself.
 configure() {
-  local arguments=(--preset release -DALLUVIUM_WERROR=OFF) nvcc
+  local arguments=(--preset release -DALLUVIUM_WERROR=OFF)
   [[ "${CI:-}" != true ]] || arguments=(--preset ci)
   arguments+=("-DALLUVIUM_CACHE=$CACHE")
-  nvcc="$(find_nvcc)"
-  if [[ -n "$nvcc" ]]; then
-    arguments+=(-DALLUVIUM_CUDA=ON "-DCMAKE_CUDA_COMPILER=$nvcc")
-  fi
   [[ -f "$BUILD/build.ninja" && "$(cat "$BUILD/.arguments" 2>/dev/null)" == "${arguments[*]}" ]] && return
   say "configuring (${arguments[*]})"
   local log
