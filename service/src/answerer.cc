@@ -12,6 +12,7 @@
 #include "answer_chunks.h"
 #include "answer_stream.h"
 #include "engine_prompt.h"
+#include "engine_tokenizer_mark.h"
 
 namespace alluvium::service {
 
@@ -198,6 +199,14 @@ std::optional<Answerer::Reading> Answerer::open(const Request& request, int64_t 
   if (!document || chunks.empty()) {
     return std::nullopt;
   }
+  if (context_.other_tokenizer) {
+    const std::vector<memory_bank::ChunkRow> stored = std::move(chunks);
+    chunks.clear();
+    for (const memory_bank::Chunk& fresh : document_chunks(
+             context_.configuration.prompt, *context_.models.decoder_tokenizer, *document)) {
+      chunks.push_back(match_chunk(stored, fresh));
+    }
+  }
   std::vector<std::string_view> texts;
   for (const memory_bank::ChunkRow& chunk : chunks) {
     texts.push_back(std::string_view(document->text)
@@ -248,6 +257,9 @@ std::shared_ptr<const Memory> Answerer::find_memory(const Reading& reading,
     return memory && memory->fingerprint == fingerprint &&
            memory->tokens == reading.chunk.chunk.tokens;
   };
+  if (reading.chunk.row == 0) {
+    return nullptr;
+  }
   auto memory = context_.cache.find(reading.chunk.row);
   if (fits(memory)) {
     return memory;

@@ -30,6 +30,8 @@ struct AnswererContext {
   memory_bank::Store& store;
   memory_bank::Retriever& retriever;
   memory_bank::MemoryCache& cache;
+  bool other_tokenizer =
+      false;  ///< stored chunks may be cut by another tokenizer: compare before use
   std::function<void()> memory_missed;  ///< called when a memory that should be stored is not
 };
 

@@ -10,6 +10,7 @@
 #include "alluvium/core/snapshot_slot.h"
 #include "answerer.h"
 #include "engine_prompt.h"
+#include "engine_tokenizer_mark.h"
 #include "ingest_worker.h"
 #include "remake_worker.h"
 
@@ -49,13 +50,17 @@ class LocalEngine final : public Engine {
         ingest_codec_(codec(configuration_.answer.codec)),
         cache_(configuration_.cache_bytes),
         retriever_(*store_, *models_.encoder, configuration_.retrieval),
-        remake_(*store_, retriever_, models_, ingest_codec_, configuration_.ingest),
+        other_tokenizer_(check_tokenizer_mark(configuration_.directory,
+                                              models_.decoder_tokenizer->digest(),
+                                              store_->counts(Digest{}).documents == 0)),
+        remake_(*store_, retriever_, models_, ingest_codec_, configuration_, other_tokenizer_),
         answerer_({.configuration = configuration_,
                    .models = models_,
                    .codecs = codecs_,
                    .store = *store_,
                    .retriever = retriever_,
                    .cache = cache_,
+                   .other_tokenizer = other_tokenizer_,
                    .memory_missed = [this] { remake_.wake(); }}),
         ingest_(*store_, retriever_, cache_,
                 DepositMaker(models_, ingest_codec_, configuration_.prompt, configuration_.ingest),
@@ -149,6 +154,7 @@ class LocalEngine final : public Engine {
   SnapshotSlot<EventCallback> event_callback_;
   std::atomic<int64_t> questions_{0};
   std::atomic<bool> stopping_{false};
+  const bool other_tokenizer_;
   RemakeWorker remake_;
   Answerer answerer_;
   IngestWorker ingest_;

@@ -1,5 +1,6 @@
 #include "remake_worker.h"
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <utility>
@@ -10,6 +11,8 @@
 
 #include "alluvium/core/error.h"
 #include "alluvium/memory_bank/sentences.h"
+#include "engine_prompt.h"
+#include "engine_tokenizer_mark.h"
 #include "ingest_deposit.h"
 
 namespace alluvium::service {
@@ -22,8 +25,14 @@ constexpr auto kRetryAfter = std::chrono::seconds(5);
 
 RemakeWorker::RemakeWorker(memory_bank::Store& store, memory_bank::Retriever& retriever,
                            const Models& models, const memory_bank::Codec& codec,
-                           const IngestConfiguration& options)
-    : store_(store), retriever_(retriever), models_(models), codec_(codec), options_(options) {
+                           const Configuration& configuration, bool other_tokenizer)
+    : store_(store),
+      retriever_(retriever),
+      models_(models),
+      codec_(codec),
+      options_(configuration.ingest),
+      prompt_(configuration.prompt),
+      other_tokenizer_(other_tokenizer) {
   thread_ = std::jthread([this](const std::stop_token& stopped) { run(stopped); });
 }
 
@@ -115,12 +124,15 @@ void RemakeWorker::make_keys(const std::stop_token& stopped) {
 void RemakeWorker::make_memories(const std::stop_token& stopped) {
   int64_t after = 0;
   while (!stopped.stop_requested()) {
-    const std::vector<memory_bank::ChunkRow> rows =
+    std::vector<memory_bank::ChunkRow> rows =
         store_.chunks_without_memory(codec_.fingerprint(), after, kRows);
     if (rows.empty()) {
       return;
     }
     after = rows.back().row;
+    if (other_tokenizer_) {
+      std::erase_if(rows, [&](const memory_bank::ChunkRow& row) { return !is_current(row); });
+    }
     std::size_t from = 0;
     while (from < rows.size() && !stopped.stop_requested()) {
       int64_t tokens = 0;
@@ -134,6 +146,17 @@ void RemakeWorker::make_memories(const std::stop_token& stopped) {
       from = to;
     }
   }
+}
+
+bool RemakeWorker::is_current(const memory_bank::ChunkRow& row) const {
+  const auto document = store_.read_document(row.document_row);
+  if (!document) {
+    return false;
+  }
+  const auto fresh = document_chunks(prompt_, *models_.decoder_tokenizer, *document);
+  return std::any_of(fresh.begin(), fresh.end(), [&](const memory_bank::Chunk& chunk) {
+    return match_chunk({row}, chunk).row != 0;
+  });
 }
 
 void RemakeWorker::add(std::span<const memory_bank::ChunkRow> rows) {

@@ -24,9 +24,11 @@ namespace alluvium::service {
 
 class RemakeWorker {
  public:
-  /// References must outlive it. Begins with one look for anything missing.
+  /// References must outlive it. Begins with one look for anything missing. `other_tokenizer`: chunks that a fresh cut does not give are
+  /// left alone, because their ids mean nothing to the running decoder.
   RemakeWorker(memory_bank::Store& store, memory_bank::Retriever& retriever, const Models& models,
-               const memory_bank::Codec& codec, const IngestConfiguration& options);
+               const memory_bank::Codec& codec, const Configuration& configuration,
+               bool other_tokenizer);
   ~RemakeWorker();
 
   /// Something may be missing: look again.
@@ -45,6 +47,7 @@ class RemakeWorker {
   void pass(const std::stop_token& stopped);
   void make_memories(const std::stop_token& stopped);
   void make_keys(const std::stop_token& stopped);
+  bool is_current(const memory_bank::ChunkRow& row) const;
   void add_together(std::span<const memory_bank::ChunkRow> rows);
   void add(std::span<const memory_bank::ChunkRow> rows);
 
@@ -53,6 +56,8 @@ class RemakeWorker {
   const Models& models_;
   const memory_bank::Codec& codec_;
   const IngestConfiguration& options_;
+  const TemplateConfiguration& prompt_;
+  const bool other_tokenizer_;
 
   std::atomic<bool> busy_{true};
   mutable std::mutex mutex_;

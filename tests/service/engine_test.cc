@@ -206,6 +206,53 @@ TEST_CASE("engine: a memory of another prefix is read as text and then re-made",
   }
 }
 
+TEST_CASE("engine: under another tokenizer stored ids are not used, new documents are",
+          "[service][engine]") {
+  /// The tiny tokenizer with every id moved by one: another vocabulary.
+  class OtherTokenizer final : public backbone::Tokenizer {
+   public:
+    explicit OtherTokenizer(std::shared_ptr<const backbone::Tokenizer> inner)
+        : inner_(std::move(inner)) {}
+    std::vector<backbone::TokenId> encode(std::string_view text,
+                                          backbone::SpecialTokens special) const override {
+      std::vector<backbone::TokenId> ids = inner_->encode(text, special);
+      for (backbone::TokenId& id : ids) {
+        id = static_cast<backbone::TokenId>((id + 1) % inner_->vocabulary_size());
+      }
+      return ids;
+    }
+    std::string decode(std::span<const backbone::TokenId> ids) const override {
+      return inner_->decode(ids);
+    }
+    std::optional<backbone::TokenId> find_token(std::string_view piece) const override {
+      return inner_->find_token(piece);
+    }
+    int64_t vocabulary_size() const override { return inner_->vocabulary_size(); }
+    const Digest& digest() const override { return digest_; }
+
+   private:
+    const std::shared_ptr<const backbone::Tokenizer> inner_;
+    const Digest digest_ = sha256("another tokenizer");
+  };
+  TinyEngine tiny;
+  publish(*tiny.engine, kHarbours);
+  tiny.models.decoder_tokenizer =
+      std::make_shared<const OtherTokenizer>(tiny.models.decoder_tokenizer);
+  tiny.start();
+  wait_remade(*tiny.engine);
+  const Answer old = tiny.engine->ask(ask_for("How many cranes has Riga?"));
+  CHECK(old.citations.at(0).id == "riga");
+  CHECK(old.codec == "text");
+  CHECK_FALSE(old.note.empty());
+
+  // The same document as the new tokenizer cuts it gives the same answer, now from its memory.
+  publish(*tiny.engine, {make_document("riga", 2, kHarbours[1].title, kHarbours[1].text)});
+  const Answer renewed = tiny.engine->ask(ask_for("How many cranes has Riga?"));
+  CHECK(renewed.codec == "kv");
+  CHECK(renewed.text == old.text);
+  CHECK_THAT(renewed.log_probability, Catch::Matchers::WithinAbs(old.log_probability, 1e-3));
+}
+
 TEST_CASE("engine: keys of another encoder are replaced in the background", "[service][engine]") {
   class OtherEncoder final : public backbone::Encoder {
    public:
