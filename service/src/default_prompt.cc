@@ -4,26 +4,35 @@ namespace alluvium::service {
 namespace {
 
 // The first token is the attention sink: every later token attends to it, so it must be the same
-// for all. Three examples of different kinds (person and date, place and number, software and
-// version) show the form of an answer: a few words, then a line break.
+// for all. The worked examples show the form of an answer: a few words of the passage, then a line
+// break. Their answers differ in kind (city, gas, thing, date), because a small model otherwise
+// repeats the kind it has seen: on 60 SQuAD questions with the right passage three examples with one
+// version number among the answers gave F1 12.4, these give 32.5.
 constexpr const char* kPrefix =
     "<|endoftext|>"
-    "Passage: Harbour lighthouse. The lighthouse at Brennick Point was designed by the engineer "
-    "Ada Thornwell and first lit on 3 May 1862. It was rebuilt in stone after the great storm of "
-    "1901, and its lamp has been electric since 1954.\n"
-    "Question: Who designed the lighthouse at Brennick Point?\n"
-    "Answer: Ada Thornwell\n\n"
-    "Passage: Lake Orrin. Lake Orrin lies in the northern valley of the Velde mountains. It is 14 "
-    "kilometres long and 212 metres deep, which makes it the deepest lake of the region. Three "
-    "rivers feed it, the largest of which is the Senn.\n"
-    "Question: How deep is Lake Orrin?\n"
-    "Answer: 212 metres\n\n"
-    "Passage: tidegauge 2.4.1. The release tidegauge 2.4.1 repairs a crash that was seen when a "
-    "log file was empty. The fault came with version 2.3.0 and was reported by Mikael Strand. "
-    "Users "
-    "of 2.2 are not affected.\n"
-    "Question: Which version of tidegauge fixed the crash on empty log files?\n"
-    "Answer: 2.4.1\n\n";
+    "Passage: The composer Emil Varga was born in Pécs in 1881 and studied in Vienna with Robert "
+    "Fuchs. His only opera, The Glass Mountain, was first performed in 1913 and was praised for "
+    "its choruses. Varga later taught at the conservatory of Lyon, where Jeanne Morel was among "
+    "his students.\n"
+    "Question: In which city did Emil Varga study?\n"
+    "Answer: Vienna\n\n"
+    "Passage: Photosynthesis takes place in the chloroplasts of plant cells. There the pigment "
+    "chlorophyll absorbs red and blue light, while green light is reflected, which gives leaves "
+    "their colour. The energy is used to turn water and carbon dioxide into sugar, and oxygen is "
+    "set free.\n"
+    "Question: Which gas is set free by photosynthesis?\n"
+    "Answer: oxygen\n\n"
+    "Passage: In the fifteenth century the weavers of Halden formed a guild. Its members met each "
+    "spring in the chapel of Saint Olaf and elected a master, who kept the seal and settled "
+    "quarrels over wages. The guild was dissolved by royal decree in 1736, and its records passed "
+    "to the town library.\n"
+    "Question: What did the master of the guild keep?\n"
+    "Answer: the seal\n\n"
+    "Passage: Version 3.2 of the mail program Corvid was released by Lena Holm on 14 June 2019. It "
+    "repairs a fault, known since version 2.8, that deleted drafts when the disk was full. Users "
+    "of older versions are advised to upgrade.\n"
+    "Question: On what date was version 3.2 of Corvid released?\n"
+    "Answer: 14 June 2019\n\n";
 
 }  // namespace
 
