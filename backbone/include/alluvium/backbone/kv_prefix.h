@@ -1,9 +1,9 @@
 // The one thing every memory becomes at question time: per-layer keys and values a frozen decoder
 // attends to.
 //
-// Purpose: codecs make it, decoders consume it, whatever the method behind it
-// (shared/methods/cmt.md names it "one memory abstraction"). Source : APE (Yang et al., 2025) for
-// temperature and scale of parallel context; plain attention is temperature = lse_scale = 1.
+// Purpose: codecs make it, decoders consume it, whatever the method behind it.
+// Source : APE (Yang et al., 2025) for temperature and scale of parallel context; plain attention is
+//          temperature = lse_scale = 1.
 // Threads: plain data; tensors are shared, never changed in place.
 #pragma once
 
