@@ -16,6 +16,7 @@ if(MOLD_PROGRAM)
   add_link_options(-fuse-ld=mold)
 endif()
 if(ALLUVIUM_SANITIZE)
-  add_compile_options(-fsanitize=${ALLUVIUM_SANITIZE} -fno-omit-frame-pointer)
+  add_compile_options($<$<COMPILE_LANGUAGE:C,CXX>:-fsanitize=${ALLUVIUM_SANITIZE}>
+    $<$<COMPILE_LANGUAGE:C,CXX>:-fno-omit-frame-pointer>)
   add_link_options(-fsanitize=${ALLUVIUM_SANITIZE})
 endif()

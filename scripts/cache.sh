@@ -25,9 +25,11 @@ download() {
 
 # The same file whatever Python this machine has: nothing of it is imported.
 download_wheels() {
-  download "$@" --only-binary=:all: --python-version 3.11 --implementation cp \
-    --platform manylinux_2_28_x86_64 --platform manylinux_2_25_x86_64 --platform manylinux_2_17_x86_64 \
-    --platform manylinux2014_x86_64
+  local platforms=() tag
+  for tag in _2_28 _2_27 _2_25 _2_18 _2_17 2014 _2_12 2010; do
+    platforms+=(--platform "manylinux${tag}_x86_64")
+  done
+  download "$@" --only-binary=:all: --python-version 3.11 --implementation cp "${platforms[@]}"
 }
 
 # unpack ARGUMENT...: unzip that stops with our own line.
@@ -37,12 +39,26 @@ unpack_libtorch() {
   local work="$1" tree="$2"
   download_wheels "$work" "$SCRIPTS/pins/libtorch.txt"
   unpack "$work"/torch-*.whl 'torch/include/*' torch/lib/libc10.so torch/lib/libtorch_cpu.so torch/lib/libtorch.so \
-    torch/lib/libgomp.so.1 torch/lib/libtorch_cuda.so torch/lib/libc10_cuda.so -d "$work/wheel"
+    torch/lib/libgomp.so.1 torch/lib/libtorch_cuda.so torch/lib/libc10_cuda.so torch/lib/libtorch_nvshmem.so -d "$work/wheel"
   mv "$work/wheel/torch/include" "$work/wheel/torch/lib" "$tree"
   # libtorch_cpu.so names these two and nothing else of CUDA, even where there is no GPU.
   unpack -j "$work"/nvidia_cuda_runtime-*.whl '*/libcudart.so.13' -d "$tree/lib"
   unpack -j "$work"/nvidia_cuda_cupti-*.whl '*/libcupti.so.13' -d "$tree/lib"
 }
+
+# What libtorch_cuda.so needs beside the driver. It looks for them in ../../nvidia, seen from its own folder, as in the wheels.
+unpack_libtorch_cuda() {
+  local work="$1" tree="$2" wheel
+  download_wheels "$work" "$SCRIPTS/pins/libtorch_cuda.txt"
+  for wheel in "$work"/*.whl; do
+    unpack "$wheel" 'nvidia/*/lib/*.so*' -d "$work/unpacked"
+    rm "$wheel"
+  done
+  mv "$work"/unpacked/nvidia/* "$tree"
+}
+
+# A GPU can be used where its driver is; ALLUVIUM_CUDA=true fetches its libraries anyway, for a machine that will have one.
+has_nvidia_driver() { [[ -e /dev/nvidiactl || "${ALLUVIUM_CUDA:-}" == true ]]; }
 
 unpack_hnswlib() {
   local work="$1" tree="$2"
@@ -95,6 +111,7 @@ fill_cache() {
   exec 9>"$CACHE/.lock"
   flock -n 9 || { say "waiting for another ./run that fills $CACHE" && flock 9; }
   install_part libtorch libtorch-2.11.0 2600 "LibTorch 2.11.0 (543 MB)"
+  ! has_nvidia_driver || install_part libtorch_cuda nvidia 7000 "the libraries of CUDA 13 (1.7 GB)"
   install_part hnswlib hnswlib-0.8.0 200 "hnswlib 0.8.0"
   install_part decoder models/smollm2-135m-instruct 400 "the default decoder SmolLM2-135M-Instruct (93 MB)"
   install_part encoder models/all-minilm-l6-v2 400 "the default encoder all-MiniLM-L6-v2 (84 MB)"

@@ -1,14 +1,13 @@
 // A frozen weight matrix in the checkpoint's own 4- or 8-bit blocks, multiplied with one row at a
 // time.
 //
-// Purpose: one decoded token reads every weight once, so its cost is the bytes of the weights. The
-// blocks stay as stored and are expanded
-//          in registers; products are summed in float32, so nothing is rounded beyond the
-//          checkpoint itself.
-// Source : GGML block formats q4_0, q4_1, q8_0 (32 columns share a half-precision scale; q4_1 also
-// a minimum). Cost   : rows * cols * (20 / 32, 18 / 32 or 34 / 32) bytes of memory traffic a call.
+// Purpose: one decoded token reads every weight once, so its cost is the bytes of the weights. The codes stay as stored, only
+//          their order is the one a vector register wants (block_kernels.h). Sums are those of float32, or, where the processor has
+//          VNNI, of whole numbers of 22 bits: nothing is rounded beyond what float32 itself rounds.
+// Source : GGML block formats q4_0, q4_1, q8_0 (32 columns share a half-precision scale; q4_1 also a minimum).
+// Cost   : rows * cols * (18, 20 or 34) / 32 bytes of memory traffic a call.
 // Threads: immutable; multiply() may run on many threads and itself uses ATen's intra-operator
-// threads.
+//          threads.
 #pragma once
 
 #include <cstddef>
@@ -16,8 +15,12 @@
 #include <vector>
 
 #include "alluvium/backbone/checkpoint.h"
+#include "block_kernels.h"
 
 namespace alluvium::backbone {
+
+/// `floats` is what a processor without VNNI does.
+enum class BlockArithmetic { fastest, floats };
 
 class BlockMatrix {
  public:
@@ -32,17 +35,18 @@ class BlockMatrix {
 
   int64_t rows() const { return rows_; }
   int64_t cols() const { return cols_; }
-  std::size_t bytes() const { return blocks_.size(); }
-  const std::byte* data() const { return blocks_.data(); }
+  std::size_t bytes() const { return tiles_.size(); }
+  const std::byte* data() const { return tiles_.data(); }
 
   /// y[r] = sum_c W[r, c] x[c]; x: [cols], y: [rows], float32.
-  void multiply(const float* x, float* y) const;
+  void multiply(const float* x, float* y,
+                BlockArithmetic arithmetic = BlockArithmetic::fastest) const;
 
  private:
-  StorageFormat format_;
+  TileFormat format_;
   int64_t rows_ = 0;
   int64_t cols_ = 0;
-  std::vector<std::byte> blocks_;
+  std::vector<std::byte> tiles_;
 };
 
 }  // namespace alluvium::backbone

@@ -8,6 +8,7 @@
 #include <ATen/Parallel.h>
 
 #include "alluvium/core/error.h"
+#include "row_kernels_cuda.h"
 
 namespace alluvium::backbone {
 namespace {
@@ -25,6 +26,7 @@ std::string load_cuda() {
     if (!at::globalContext().hasCUDA() || at::detail::getCUDAHooks().deviceCount() == 0) {
       return std::string("torch finds no CUDA device");
     }
+    load_cuda_row_kernels();
     return std::string();
   }();
   return missing;
@@ -83,9 +85,12 @@ DevicePolicy choose_device(const DeviceOptions& options) {
                     : policy.device.is_cuda() ? "a GPU"
                     : bf16                    ? "the processor multiplies bf16"
                                               : "the processor has no bf16 instructions";
-  policy.reason = fmt::format(
-      "{} in {} ({}), {} threads, one-row steps on {}", policy.device.str(), bf16 ? "bf16" : "f32",
-      why, policy.threads, policy.block_decode ? "the checkpoint's blocks" : "the compute dtype");
+  const char* steps = policy.block_decode             ? "the checkpoint's blocks"
+                      : !policy.device.is_cuda()      ? "the compute dtype"
+                      : cuda_row_kernels() != nullptr ? "the compute dtype, own kernels"
+                                                      : "the compute dtype, torch's kernels";
+  policy.reason = fmt::format("{} in {} ({}), {} threads, one-row steps on {}", policy.device.str(),
+                              bf16 ? "bf16" : "f32", why, policy.threads, steps);
   return policy;
 }
 

@@ -36,7 +36,7 @@ Digest make_fingerprint(const Checkpoint& checkpoint, const DecoderGeometry& geo
 LlamaDecoder::LlamaDecoder(const Checkpoint& checkpoint, const DevicePolicy& policy)
     : policy_(policy),
       geometry_(read_llama_geometry(checkpoint)),
-      rope_(geometry_.head_dim, geometry_.rope_base, geometry_.max_positions),
+      rope_(geometry_.head_dim, geometry_.rope_base, geometry_.max_positions, policy.device),
       weights_(load_llama_weights(checkpoint, geometry_, policy)),
       has_blocks_(weights_.has_blocks()),
       fingerprint_(make_fingerprint(checkpoint, geometry_, policy.dtype)) {}

@@ -11,7 +11,8 @@
 
 namespace alluvium::backbone {
 
-Rope::Rope(int64_t head_dim, double base, int64_t max_positions) : max_positions_(max_positions) {
+Rope::Rope(int64_t head_dim, double base, int64_t max_positions, at::Device device)
+    : max_positions_(max_positions) {
   ALLUVIUM_CHECK(head_dim > 0 && head_dim % 2 == 0, "head_dim must be even and positive, got {}",
                  head_dim);
   ALLUVIUM_CHECK(base > 0, "rotary base must be positive, got {}", base);
@@ -33,14 +34,18 @@ Rope::Rope(int64_t head_dim, double base, int64_t max_positions) : max_positions
       *sin++ = static_cast<float>(std::sin(angle));
     }
   }
+  device_cos_ = cos_.to(device);
+  device_sin_ = sin_.to(device);
 }
 
 at::Tensor Rope::cosines(const at::Tensor& positions) const {
-  return cos_.to(positions.device()).index_select(0, positions);
+  const at::Tensor& table = positions.is_cpu() ? cos_ : device_cos_;
+  return table.to(positions.device()).index_select(0, positions);
 }
 
 at::Tensor Rope::sines(const at::Tensor& positions) const {
-  return sin_.to(positions.device()).index_select(0, positions);
+  const at::Tensor& table = positions.is_cpu() ? sin_ : device_sin_;
+  return table.to(positions.device()).index_select(0, positions);
 }
 
 const float* Rope::cosine_row(int64_t t) const {

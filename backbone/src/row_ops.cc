@@ -9,6 +9,7 @@
 
 #include "alluvium/core/error.h"
 #include "row_kernels.h"
+#include "row_kernels_cuda.h"
 
 namespace alluvium::backbone {
 namespace {
@@ -32,15 +33,55 @@ T* pointer(const at::Tensor& tensor) {
 // Rows a thread takes at least, so that a task is worth its start (about 16 thousand elements).
 int64_t grain(int64_t row_elements) { return 16384 / (row_elements + 1) + 1; }
 
-bool has_kernel(const at::Tensor& tensor) {
-  return tensor.is_cpu() &&
-         (tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kBFloat16);
+bool has_type(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kBFloat16;
+}
+
+bool has_kernel(const at::Tensor& tensor) { return tensor.is_cpu() && has_type(tensor); }
+
+// The GPU's kernels when they can take this tensor, else null.
+const CudaRowKernels* cuda_kernels_for(const at::Tensor& tensor) {
+  return tensor.is_cuda() && has_type(tensor) ? cuda_row_kernels() : nullptr;
+}
+
+CudaElement cuda_element(at::ScalarType dtype) {
+  return dtype == at::kBFloat16 ? CudaElement::bf16 : CudaElement::f32;
+}
+
+void require_launched(const char* error) {
+  if (error != nullptr) {
+    throw InternalError(fmt::format("a CUDA kernel did not start: {}", error));
+  }
+}
+
+// A rotation of states[row][head] into out[row][head], whatever their strides.
+CudaRotation cuda_rotation(const at::Tensor& states, const at::Tensor& out, const Rope& rope) {
+  CudaRotation rotation;
+  rotation.states = states.const_data_ptr();
+  rotation.state_row = states.stride(0);
+  rotation.state_head = states.stride(1);
+  rotation.out = out.mutable_data_ptr();
+  rotation.out_row = out.stride(0);
+  rotation.out_head = out.stride(1);
+  rotation.rows = states.size(0);
+  rotation.heads = states.size(1);
+  rotation.half = states.size(2) / 2;
+  rotation.cos = rope.device_cosines().const_data_ptr<float>();
+  rotation.sin = rope.device_sines().const_data_ptr<float>();
+  return rotation;
 }
 
 }  // namespace
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon,
                     at::ScalarType dtype) {
+  if (const CudaRowKernels* cuda = cuda_kernels_for(x)) {
+    at::Tensor out = at::empty(x.sizes(), x.options().dtype(dtype));
+    require_launched(cuda->rms_norm(x.const_data_ptr<float>(), weight.const_data_ptr<float>(),
+                                    static_cast<float>(epsilon), x.size(0), x.size(1),
+                                    cuda_element(dtype), out.mutable_data_ptr()));
+    return out;
+  }
   if (!x.is_cpu()) {
     const at::Tensor mean = x.square().mean(-1, /*keepdim=*/true);
     return (x * at::rsqrt(mean + epsilon) * weight).to(dtype);
@@ -60,6 +101,12 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilo
 
 at::Tensor swiglu(const at::Tensor& gate_up) {
   const int64_t d_ff = gate_up.size(1) / 2;
+  if (const CudaRowKernels* cuda = cuda_kernels_for(gate_up)) {
+    at::Tensor out = at::empty({gate_up.size(0), d_ff}, gate_up.options());
+    require_launched(cuda->swiglu(gate_up.const_data_ptr(), gate_up.size(0), d_ff,
+                                  cuda_element(gate_up.scalar_type()), out.mutable_data_ptr()));
+    return out;
+  }
   if (!has_kernel(gate_up)) {
     return at::silu(gate_up.narrow(1, 0, d_ff)) * gate_up.narrow(1, d_ff, d_ff);
   }
@@ -75,6 +122,11 @@ at::Tensor swiglu(const at::Tensor& gate_up) {
 }
 
 void add_(const at::Tensor& x, const at::Tensor& y) {
+  if (const CudaRowKernels* cuda = cuda_kernels_for(y)) {
+    require_launched(cuda->add(y.const_data_ptr(), y.numel(), cuda_element(y.scalar_type()),
+                               x.mutable_data_ptr<float>()));
+    return;
+  }
   if (!has_kernel(y)) {
     x.add_(y);
     return;
@@ -92,6 +144,13 @@ void rotate_into_(const at::Tensor& out, const at::Tensor& states, const Rope& r
   const int64_t n = states.size(0);
   const int64_t heads = states.size(1);
   const int64_t head_dim = states.size(2);
+  if (const CudaRowKernels* cuda = cuda_kernels_for(states)) {
+    CudaRotation rotation =
+        cuda_rotation(states, order == HeadOrder::heads_first ? out.transpose(0, 1) : out, rope);
+    rotation.first_position = first_position;
+    require_launched(cuda->rotate(rotation, cuda_element(states.scalar_type())));
+    return;
+  }
   if (!has_kernel(states)) {
     const at::Tensor positions = at::arange(first_position, first_position + n,
                                             at::TensorOptions(at::kLong).device(states.device()));
@@ -123,6 +182,13 @@ void rotate_keys_into_(const at::Tensor& out, const at::Tensor& keys, const Rope
   // Keys of another dtype are converted first: exact from 16 bits to float32, and no change when
   // dtypes agree.
   const at::Tensor source = keys.to(out.device(), out.scalar_type()).contiguous();
+  if (const CudaRowKernels* cuda = cuda_kernels_for(source)) {
+    const at::Tensor on_device = positions.to(out.device());
+    CudaRotation rotation = cuda_rotation(source.transpose(0, 1), out.transpose(0, 1), rope);
+    rotation.positions = on_device.const_data_ptr<int64_t>();
+    require_launched(cuda->rotate(rotation, cuda_element(source.scalar_type())));
+    return;
+  }
   if (!has_kernel(source)) {
     out.copy_(rope.rotate(source, positions.to(out.device())));
     return;

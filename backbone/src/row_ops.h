@@ -1,5 +1,5 @@
-// Elementwise model operations on tensors, on the CPU through row_kernels.h, elsewhere through
-// ATen.
+// Elementwise model operations on tensors: on the CPU through row_kernels.h, on a GPU through
+// row_kernels_cuda.h when that library is loaded, else through ATen.
 //
 // Threads: pure functions; CPU work uses ATen's intra-operator threads.
 #pragma once

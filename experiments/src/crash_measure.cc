@@ -135,6 +135,7 @@ CrashReport measure_crashes(const CrashBenchOptions& options) {
     bar.advance();
   }
 
+  fmt::print(stderr, "publishing the rest, then looking at every document\n");
   const auto server = start();
   publish_rest(server->endpoint(), ledger);
   judge(server->endpoint(), ledger, report);

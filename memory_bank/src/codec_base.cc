@@ -53,6 +53,15 @@ std::vector<backbone::ReadResult> CodecBase::read_after_prefix(
   return requests.empty() ? std::vector<backbone::ReadResult>{} : decoder().read(requests);
 }
 
+std::vector<Memory> CodecBase::compress(std::span<const Chunk> chunks) const {
+  std::vector<Memory> memories;
+  memories.reserve(chunks.size());
+  for (const Chunk& chunk : chunks) {
+    memories.push_back(remember_tokens(chunk));
+  }
+  return memories;
+}
+
 Memory CodecBase::remember_tokens(const Chunk& chunk) const {
   ALLUVIUM_CHECK(!chunk.tokens.empty(), "a chunk must have at least one token");
   Memory memory;

@@ -16,6 +16,9 @@ class CodecBase : public Codec {
  public:
   const Digest& fingerprint() const override { return fingerprint_; }
 
+  /// Memories of the chunks' tokens alone; codecs that store tensors do more.
+  std::vector<Memory> compress(std::span<const Chunk> chunks) const override;
+
  protected:
   /// storage: dtype of stored tensors, or "tokens". Throws InvalidArgument when the context lacks
   /// something or an option is out of range.

@@ -12,14 +12,6 @@ class NoneCodec final : public CodecBase {
   const char* name() const override { return "none"; }
   bool stores_tensors() const override { return false; }
 
-  std::vector<Memory> compress(std::span<const Chunk> chunks) const override {
-    std::vector<Memory> memories;
-    for (const Chunk& chunk : chunks) {
-      memories.push_back(remember_tokens(chunk));
-    }
-    return memories;
-  }
-
   backbone::KvPrefix to_prefix(std::span<const std::shared_ptr<const Memory>>,
                                int64_t room) const override {
     check_room(decoder().geometry(), prefix_length(), room);

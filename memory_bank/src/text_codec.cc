@@ -17,14 +17,6 @@ class TextCodec final : public CodecBase {
   const char* name() const override { return "text"; }
   bool stores_tensors() const override { return false; }
 
-  std::vector<Memory> compress(std::span<const Chunk> chunks) const override {
-    std::vector<Memory> memories;
-    for (const Chunk& chunk : chunks) {
-      memories.push_back(remember_tokens(chunk));
-    }
-    return memories;
-  }
-
   backbone::KvPrefix to_prefix(std::span<const std::shared_ptr<const Memory>> memories,
                                int64_t room) const override {
     std::vector<int64_t> lengths;

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/isfinite.h>
 
 #include "alluvium/core/error.h"
 #include "alluvium/memory_bank/sentences.h"
@@ -18,16 +17,6 @@ namespace {
 // one deposit.
 constexpr int64_t kDepositTokens = 16384;
 constexpr std::size_t kEmbedTexts = 256;
-
-void require_finite(const memory_bank::Memory& memory) {
-  // One crossing to the host for each tensor; memories lie on the CPU already.
-  const auto finite = [](const at::Tensor& states) {
-    return at::isfinite(states).all().item<bool>();
-  };
-  if (!finite(memory.keys) || !finite(memory.values)) {
-    throw NumericError("the decoder gave keys or values that are not finite");
-  }
-}
 
 }  // namespace
 
@@ -62,7 +51,6 @@ std::vector<memory_bank::Memory> compress_chunks(const memory_bank::Codec& codec
     } while (to < chunks.size() &&
              tokens + static_cast<int64_t>(chunks[to].tokens.size()) <= batch_tokens);
     for (memory_bank::Memory& memory : codec.compress(chunks.subspan(from, to - from))) {
-      require_finite(memory);
       memories.push_back(std::move(memory));
     }
     from = to;

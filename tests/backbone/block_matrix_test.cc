@@ -1,5 +1,7 @@
 #include "block_matrix.h"
 
+#include <limits>
+
 #include <ATen/ATen.h>
 
 #include "alluvium/core/random.h"
@@ -38,15 +40,54 @@ TEST_CASE("block matrix: products equal those of the dequantised matrix",
   const auto format = GENERATE(StorageFormat::q4_0, StorageFormat::q4_1, StorageFormat::q8_0);
   const auto rows = GENERATE(1, 3, 200);
   const auto cols = GENERATE(32, 96, 576);
-  CAPTURE(to_string(format), rows, cols);
+  const auto arithmetic = GENERATE(BlockArithmetic::fastest, BlockArithmetic::floats);
+  CAPTURE(to_string(format), rows, cols, static_cast<int>(arithmetic));
   const RandomBlocks blocks = make_blocks(format, rows, cols, static_cast<uint64_t>(rows + cols));
   const BlockMatrix matrix({&blocks.tensor}, {{}});
   const at::Tensor x = at::randn({cols});
   at::Tensor y = at::empty({rows});
+  matrix.multiply(x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), arithmetic);
+  const at::Tensor exact = dequantise(blocks.tensor).to(at::kDouble).mv(x.to(at::kDouble));
+  const double scale = 1.0 + exact.abs().max().item<double>();
+  CHECK((y.to(at::kDouble) - exact).abs().max().item<double>() / scale < 1e-5);
+}
+
+TEST_CASE("block matrix: sums of the largest codes and numbers do not wrap",
+          "[backbone][block_matrix]") {
+  const auto format = GENERATE(StorageFormat::q4_0, StorageFormat::q4_1, StorageFormat::q8_0);
+  const auto byte = GENERATE(0x00, 0x7f, 0x80, 0xff);
+  const auto sign = GENERATE(-1.0, 1.0);
+  RandomBlocks blocks = make_blocks(format, 16, 64, 3);
+  const std::size_t size = blocks.bytes.size() / 32;
+  const std::size_t header = format == StorageFormat::q4_1 ? 4 : 2;
+  for (std::size_t i = 0; i < blocks.bytes.size(); ++i) {
+    blocks.bytes[i] = i % size < header ? blocks.bytes[i] : static_cast<std::byte>(byte);
+  }
+  const BlockMatrix matrix({&blocks.tensor}, {{}});
+  const at::Tensor x = at::full({64}, sign * 3.0e4);
+  at::Tensor y = at::empty({16});
   matrix.multiply(x.const_data_ptr<float>(), y.mutable_data_ptr<float>());
   const at::Tensor exact = dequantise(blocks.tensor).to(at::kDouble).mv(x.to(at::kDouble));
   const double scale = 1.0 + exact.abs().max().item<double>();
   CHECK((y.to(at::kDouble) - exact).abs().max().item<double>() / scale < 1e-5);
+}
+
+TEST_CASE("block matrix: tiny, zero and broken numbers", "[backbone][block_matrix]") {
+  const RandomBlocks blocks = make_blocks(StorageFormat::q8_0, 16, 64, 4);
+  const BlockMatrix matrix({&blocks.tensor}, {{}});
+  at::Tensor x = at::zeros({64});
+  at::Tensor y = at::full({16}, 7.0);
+  const auto multiply = [&] {
+    matrix.multiply(x.const_data_ptr<float>(), y.mutable_data_ptr<float>());
+  };
+  multiply();
+  CHECK(y.abs().max().item<double>() == 0.0);
+  x.fill_(1e-36);
+  multiply();
+  CHECK(y.abs().max().item<double>() < 1e-30);
+  x[40] = std::numeric_limits<float>::quiet_NaN();
+  multiply();
+  CHECK(y.isnan().all().item<bool>());
 }
 
 TEST_CASE("block matrix: parts are stacked and their rows reordered", "[backbone][block_matrix]") {

@@ -14,8 +14,9 @@ namespace alluvium::backbone {
 
 class Rope {
  public:
-  /// head_dim: even; base: theta (SmolLM2 1e5); max_positions: rows of the tables.
-  Rope(int64_t head_dim, double base, int64_t max_positions);
+  /// head_dim: even; base: theta (SmolLM2 1e5); max_positions: rows of the tables, which are kept
+  /// on the CPU and, when `device` is another, there as well.
+  Rope(int64_t head_dim, double base, int64_t max_positions, at::Device device = at::kCPU);
 
   /// R(t) applied to rows of `states` [..., n, head_dim] with `positions` int64 [n]: returns a new
   /// tensor of the same dtype. Throws InvalidArgument on a position outside [0, max_positions).
@@ -29,6 +30,10 @@ class Rope {
   const float* cosine_row(int64_t t) const;
   const float* sine_row(int64_t t) const;
 
+  /// The whole tables on the device of the constructor, float32 [max_positions, head_dim / 2].
+  const at::Tensor& device_cosines() const { return device_cos_; }
+  const at::Tensor& device_sines() const { return device_sin_; }
+
   /// theta^(-2c/d), [head_dim / 2].
   const std::vector<double>& inverse_frequencies() const { return inverse_frequencies_; }
 
@@ -39,6 +44,8 @@ class Rope {
   int64_t max_positions_;
   at::Tensor cos_;  // [max_positions, head_dim / 2] float32
   at::Tensor sin_;
+  at::Tensor device_cos_;  // the same, on the device
+  at::Tensor device_sin_;
 };
 
 }  // namespace alluvium::backbone

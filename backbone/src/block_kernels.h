@@ -1,0 +1,83 @@
+// Products of packed 4- and 8-bit weights with one row, for sixteen weight rows at a time.
+//
+// Purpose: the inner loop of BlockMatrix. A tile is 16 rows by 32 columns, its numbers laid out so that one vector register holds
+//          four columns of all sixteen rows: no sum ever crosses lanes, and every byte of the stream is used in order.
+// Tile   : 16 half-precision scales; for q4_1 16 half-precision minima; then, for each four columns c, 16 groups of 4 bytes, one a
+//          row. 4-bit codes: the low half of the byte is column c, the high half column c + 16 (four such blocks of 64 bytes).
+//          8-bit codes: stored with 128 added, so that they are never negative (eight blocks of 64 bytes).
+// Threads: pure functions of their arguments.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace alluvium::backbone {
+
+constexpr int64_t kTileRows = 16;
+constexpr int64_t kTileColumns = 32;
+
+/// Which numbers a tile holds; as StorageFormat, for code compiled without the rest of the project.
+enum class TileFormat { q4_0, q4_1, q8_0 };
+
+constexpr std::size_t tile_bytes(TileFormat format) {
+  const std::size_t header = format == TileFormat::q4_1 ? 64 : 32;
+  return header + (format == TileFormat::q8_0 ? 512 : 256);
+}
+
+/// The row that weights are multiplied with, in two forms of one content. In float32, and for each block of 32 columns as whole
+/// numbers q = x / scale of at most 21 bits and a sign, split into q = 2^14 high + 2^7 middle + low with 0 <= middle, low < 128:
+/// 8-bit products then add up to the same sums as 22-bit ones.
+struct TileOperand {
+  int64_t blocks = 0;             ///< columns / 32
+  const float* values = nullptr;  ///< [columns]
+  const float* sums = nullptr;    ///< [blocks] sum of the values
+  const int8_t* high = nullptr;   ///< [columns]
+  const int8_t* middle = nullptr;
+  const int8_t* low = nullptr;
+  const float* scales = nullptr;  ///< [blocks]
+  // What the format's offset (8 or 128) takes from a block's sum of 2^7 high + middle, and of low.
+  const int32_t* upper_shifts = nullptr;  ///< [blocks]
+  const int32_t* low_shifts = nullptr;    ///< [blocks]
+};
+
+/// y[r] = sum_c W[r, c] x[c] for `groups` times 16 rows; tiles: [groups][blocks].
+using TileProduct = void (*)(const std::byte* tiles, int64_t groups, const TileOperand& x,
+                             float* y);
+
+struct TileKernels {
+  TileProduct q4_0;
+  TileProduct q4_1;
+  TileProduct q8_0;
+
+  TileProduct of(TileFormat format) const {
+    return format == TileFormat::q4_0 ? q4_0 : format == TileFormat::q4_1 ? q4_1 : q8_0;
+  }
+};
+
+/// Where split_row() writes the whole-number form of a row.
+struct SplitRow {
+  int8_t* high;
+  int8_t* middle;
+  int8_t* low;
+  float* scales;
+  int32_t* upper_shifts;
+  int32_t* low_shifts;
+};
+
+/// Writes the whole numbers of x: [blocks * 32]; `offset` is what a code stands above its value (0, 8 or 128).
+/// A block with a number that is not finite gets scale NaN, so that the product is NaN as well.
+using SplitRowFunction = void (*)(const float* x, int64_t blocks, int32_t offset,
+                                  const SplitRow& out);
+
+struct VnniKernels {
+  SplitRowFunction split_row;
+  TileKernels products;
+};
+
+/// Float32 arithmetic on the expanded codes, for the best instruction set of this processor.
+const TileKernels& float_tile_kernels();
+
+/// Whole-number arithmetic in AVX512-VNNI; null where the processor has none.
+const VnniKernels* vnni_kernels();
+
+}  // namespace alluvium::backbone
