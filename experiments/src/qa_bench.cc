@@ -41,6 +41,13 @@ Row to_row(const RecallRow& row) {
           {"recall_at_5", row.recall_at_5}, {"recall_at_10", row.recall_at_10}};
 }
 
+Row to_row(const QaAnswer& given) {
+  return {{"codec", given.codec},   {"retrieval", given.retrieval},
+          {"top_k", given.top_k},   {"question_id", given.question_id},
+          {"answer", given.answer}, {"wanted", given.wanted},
+          {"f1", given.f1}};
+}
+
 template <class Rows>
 std::vector<Row> to_rows(const Rows& rows) {
   std::vector<Row> converted;
@@ -71,6 +78,7 @@ Row to_json(const QaReport& measured, const QaBenchOptions& options,
 int run_qa_bench(const std::vector<std::string>& arguments) {
   QaBenchOptions options;
   std::string json;
+  std::string answers;
   Settings settings;
   CLI::App app("Publish documents, ask questions with known answers, and compare the codecs.",
                "alluvium bench qa");
@@ -89,6 +97,7 @@ int run_qa_bench(const std::vector<std::string>& arguments) {
   app.add_flag("--over-sockets", options.over_sockets,
                "publish and ask through ZeroMQ on a free port");
   app.add_option("--json", json, "write the result to this file");
+  app.add_option("--answers", answers, "write every answer to this file, as JSON lines");
   settings.add_to(app);
   if (const auto exit_code = settings.parse(app, arguments)) {
     return *exit_code;
@@ -106,6 +115,9 @@ int run_qa_bench(const std::vector<std::string>& arguments) {
                static_cast<long long>(measured.document_tokens), measured.publish_s);
   if (!json.empty()) {
     write_json(json, to_json(measured, options, arguments));
+  }
+  if (!answers.empty()) {
+    write_json_lines(answers, to_rows(measured.answers));
   }
   return 0;
 }

@@ -124,7 +124,7 @@ double bytes_per_document(const std::string& codec, const memory_bank::StoreCoun
              : 0;
 }
 
-void measure_row(const RowContext& context, QaRow& row) {
+void measure_row(const RowContext& context, QaRow& row, std::vector<QaAnswer>& answers) {
   std::vector<double> first_token;
   std::vector<double> total;
   std::vector<double> retrieve;
@@ -143,7 +143,10 @@ void measure_row(const RowContext& context, QaRow& row) {
   for (const QaQuestion& asked : context.questions) {
     const service::Answer answer = context.service.ask(to_question(asked, row));
     em += exact_match(answer.text, asked.answers);
-    f1 += token_f1(answer.text, asked.answers);
+    const double answer_f1 = token_f1(answer.text, asked.answers);
+    f1 += answer_f1;
+    answers.push_back({row.codec, row.retrieval, row.top_k, asked.id, answer.text, asked.answers,
+                       100 * answer_f1});
     first_token.push_back(answer.first_token_ms);
     total.push_back(answer.total_ms);
     retrieve.push_back(answer.retrieve_ms);
@@ -256,7 +259,7 @@ QaReport measure_qa(const QaBenchOptions& options) {
   const int64_t prefix_slots = engine->codec("none").to_prefix({}, 1).slots();
   const RowContext context{*engine, *service, asked, recall, prefix_slots};
   for (QaRow& row : plan_rows(options)) {
-    measure_row(context, row);
+    measure_row(context, row, report.answers);
     report.rows.push_back(std::move(row));
   }
   return report;

@@ -29,6 +29,19 @@ std::string cell(const Row& value) {
   return value.is_null() ? "" : value.dump();
 }
 
+void write_whole(const std::string& path, const std::string& text) {
+  const std::string unfinished = path + ".part";
+  {
+    std::ofstream file(unfinished, std::ios::binary);
+    file << text;
+    file.flush();
+    ALLUVIUM_CHECK(file.good(), "cannot write {}", unfinished);
+  }
+  std::error_code error;
+  std::filesystem::rename(unfinished, path, error);
+  ALLUVIUM_CHECK(!error, "cannot write {}: {}", path, error.message());
+}
+
 }  // namespace
 
 Row describe_run(const std::string& bench, const std::vector<std::string>& arguments) {
@@ -61,16 +74,15 @@ std::string to_markdown(const std::vector<Row>& rows) {
 }
 
 void write_json(const std::string& path, const Row& report) {
-  const std::string unfinished = path + ".part";
-  {
-    std::ofstream file(unfinished, std::ios::binary);
-    file << report.dump(2) << '\n';
-    file.flush();
-    ALLUVIUM_CHECK(file.good(), "cannot write {}", unfinished);
+  write_whole(path, report.dump(2) + "\n");
+}
+
+void write_json_lines(const std::string& path, const std::vector<Row>& rows) {
+  std::string lines;
+  for (const Row& row : rows) {
+    lines += row.dump(-1, ' ', false, Row::error_handler_t::replace) + "\n";
   }
-  std::error_code error;
-  std::filesystem::rename(unfinished, path, error);
-  ALLUVIUM_CHECK(!error, "cannot write {}: {}", path, error.message());
+  write_whole(path, lines);
 }
 
 }  // namespace alluvium::experiments

@@ -24,4 +24,7 @@ std::string to_markdown(const std::vector<Row>& rows);
 /// Writes `report` to `path`, complete or not at all. Throws InvalidArgument when it cannot.
 void write_json(const std::string& path, const Row& report);
 
+/// The same for one object a line.
+void write_json_lines(const std::string& path, const std::vector<Row>& rows);
+
 }  // namespace alluvium::experiments

@@ -5,34 +5,40 @@ namespace {
 
 // The first token is the attention sink: every later token attends to it, so it must be the same
 // for all. The worked examples show the form of an answer: a few words of the passage, then a line
-// break. Their answers differ in kind (city, gas, thing, date), because a small model otherwise
-// repeats the kind it has seen: on 60 SQuAD questions with the right passage three examples with one
-// version number among the answers gave F1 12.4, these give 32.5.
+// break. Several questions a passage teach a small model more than several passages with one each:
+// it sees that the answer depends on the question. On 140 SQuAD training questions with the right
+// passage one question a passage gave F1 23.7 to 28.6, two 30.7 to 31.6, these 35.1, in as many
+// tokens as four passages with one question (26.7).
 constexpr const char* kPrefix =
     "<|endoftext|>"
-    "Passage: The composer Emil Varga was born in Pécs in 1881 and studied in Vienna with Robert "
-    "Fuchs. His only opera, The Glass Mountain, was first performed in 1913 and was praised for "
-    "its choruses. Varga later taught at the conservatory of Lyon, where Jeanne Morel was among "
-    "his students.\n"
-    "Question: In which city did Emil Varga study?\n"
-    "Answer: Vienna\n\n"
-    "Passage: Photosynthesis takes place in the chloroplasts of plant cells. There the pigment "
-    "chlorophyll absorbs red and blue light, while green light is reflected, which gives leaves "
-    "their colour. The energy is used to turn water and carbon dioxide into sugar, and oxygen is "
-    "set free.\n"
-    "Question: Which gas is set free by photosynthesis?\n"
-    "Answer: oxygen\n\n"
-    "Passage: In the fifteenth century the weavers of Halden formed a guild. Its members met each "
-    "spring in the chapel of Saint Olaf and elected a master, who kept the seal and settled "
-    "quarrels over wages. The guild was dissolved by royal decree in 1736, and its records passed "
-    "to the town library.\n"
+    "Passage: Weavers of Halden. In the fifteenth century the weavers of Halden formed a "
+    "guild. Its members met each spring in the chapel of Saint Olaf and elected a master, who"
+    " kept the seal and settled quarrels over wages. The guild was dissolved by royal decree "
+    "in 1736.\n"
     "Question: What did the master of the guild keep?\n"
-    "Answer: the seal\n\n"
-    "Passage: Version 3.2 of the mail program Corvid was released by Lena Holm on 14 June 2019. It "
-    "repairs a fault, known since version 2.8, that deleted drafts when the disk was full. Users "
-    "of older versions are advised to upgrade.\n"
-    "Question: On what date was version 3.2 of Corvid released?\n"
-    "Answer: 14 June 2019\n\n";
+    "Answer: the seal\n"
+    "Question: How was the guild dissolved?\n"
+    "Answer: by royal decree\n"
+    "Question: Where did the members of the guild meet?\n"
+    "Answer: the chapel of Saint Olaf\n\n"
+    "Passage: Marrow Bridge. The Marrow Bridge was built between 1887 and 1891 by the "
+    "engineer Tomas Hale. It is 340 metres long and carries the northern railway over the "
+    "river Ansel. After a fire in 1924 its wooden deck was replaced with steel.\n"
+    "Question: Who built the Marrow Bridge?\n"
+    "Answer: Tomas Hale\n"
+    "Question: How long is the bridge?\n"
+    "Answer: 340 metres\n"
+    "Question: What was the deck replaced with?\n"
+    "Answer: steel\n\n"
+    "Passage: Ostermark. Ostermark is a flat coastal region with about 48,000 inhabitants. "
+    "Most of them live from dairy farming and from the harbour of Brede. Its dykes were "
+    "raised by two metres after 1962 to protect the villages from storm floods.\n"
+    "Question: Why were the dykes raised?\n"
+    "Answer: to protect the villages from storm floods\n"
+    "Question: What kind of region is Ostermark?\n"
+    "Answer: coastal\n"
+    "Question: How many people live in Ostermark?\n"
+    "Answer: 48,000\n\n";
 
 }  // namespace
 

@@ -60,8 +60,20 @@ struct QaRow {
   int64_t fallbacks = 0;  ///< answers another codec than the row's gave: should be 0
 };
 
+/// One answer of one row, as given.
+struct QaAnswer {
+  std::string codec;
+  std::string retrieval;
+  int64_t top_k = 0;
+  std::string question_id;
+  std::string answer;
+  std::vector<std::string> wanted;
+  double f1 = 0;  ///< percent
+};
+
 struct QaReport {
   std::vector<QaRow> rows;
+  std::vector<QaAnswer> answers;  ///< of all rows, in the order asked
   std::vector<RecallRow> recall;
   int64_t documents = 0;
   int64_t document_tokens = 0;
