@@ -17,6 +17,14 @@ namespace {
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 
+std::string known_verbs(const CLI::App& program) {
+  std::string names;
+  for (const CLI::App* verb : program.get_subcommands([](const CLI::App*) { return true; })) {
+    names += (names.empty() ? "" : ", ") + verb->get_name();
+  }
+  return names;
+}
+
 int run(int argc, char** argv) {
   CLI::App program("A streaming service that keeps a frozen language model up to date.",
                    "alluvium");
@@ -36,6 +44,10 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success& help) {
     return program.exit(help);
   } catch (const CLI::ParseError& error) {
+    if (program.get_subcommands().empty() && argc > 1 && argv[1][0] != '-') {
+      fmt::print(stderr, "unknown verb '{}'; known: {}\n", argv[1], known_verbs(program));
+      return kUsage;
+    }
     program.exit(error);
     return kUsage;
   }

@@ -14,7 +14,7 @@ struct ServerOptions {
   std::string program;                 ///< path of the alluvium program
   std::string directory;               ///< of the instance
   std::vector<std::string> arguments;  ///< passed on to serve, e.g. --set, key=value
-  int64_t start_timeout_ms = 60000;
+  int64_t start_timeout_ms = 300000;   ///< a machine that computes elsewhere is slow, not broken
 };
 
 class ServerProcess {

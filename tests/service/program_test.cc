@@ -50,7 +50,9 @@ TEST_CASE("program: every verb explains itself and exits 0", "[service][program]
 
 TEST_CASE("program: a wrong command line exits 2 and says what is wrong", "[service][program]") {
   CHECK(run_program({}).exit_code == 2);
-  CHECK(run_program({"serv"}).exit_code == 2);
+  const ProgramResult unknown = run_program({"serv"});
+  CHECK(unknown.exit_code == 2);
+  CHECK_THAT(unknown.err, Contains("'serv'") && Contains("serve, publish, ask"));
   CHECK(run_program({"ask"}).exit_code == 2);
   CHECK(run_program({"ask", "what", "--codec", "zip"}).exit_code == 2);
   const ProgramResult result = run_program({"publish", "x", "--limit", "-3"});
