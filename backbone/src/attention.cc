@@ -1,11 +1,13 @@
 #include "attention.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <tuple>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
+#include <ATen/ops/amax.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/logsumexp.h>
@@ -20,7 +22,8 @@ namespace {
 
 constexpr double kHidden = -std::numeric_limits<double>::infinity();
 
-// The two-part form, explicit in float32. q: [kv_heads, rows, head_dim]; mask: [rows, slots].
+// The two-part form, explicit in float32. q: [kv_heads, rows, head_dim]; mask: [rows, slots] or one
+// for each head.
 at::Tensor attend_in_parts(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& values,
                            const at::Tensor& mask, const AttentionView& view, double scale) {
   const at::Tensor k = keys.to(at::kFloat);
@@ -34,11 +37,11 @@ at::Tensor attend_in_parts(const at::Tensor& q, const at::Tensor& keys, const at
   // A bias stands beside the temperature, not under it: a merged slot then equals its copies at
   // every temperature.
   const at::Tensor context =
-      logits.narrow(2, begin, length) / view.temperature + bias.narrow(1, begin, length);
+      logits.narrow(2, begin, length) / view.temperature + bias.narrow(-1, begin, length);
   const auto outside = [&](const at::Tensor& t, int64_t dim) {
     return at::cat({t.narrow(dim, 0, begin), t.narrow(dim, view.context_end, after)}, dim);
   };
-  const at::Tensor rest = outside(logits, 2) + outside(bias, 1);
+  const at::Tensor rest = outside(logits, 2) + outside(bias, bias.dim() - 1);
   const at::Tensor share =
       at::sigmoid(view.lse_scale * view.temperature * at::logsumexp(context, {2}, true) -
                   at::logsumexp(rest, {2}, true));
@@ -46,6 +49,30 @@ at::Tensor attend_in_parts(const at::Tensor& q, const at::Tensor& keys, const at
   const at::Tensor from_rest = at::matmul(at::softmax(rest, 2), outside(v, 1));
   return (share * from_context + (1 - share) * from_rest).to(q.scalar_type());
 }
+
+// Weights of the observed slots from each row's log-sum-exp [kv_heads, rows] over all its slots, so
+// that the other slots' products are not made again. The highest weight is that of the highest
+// logit above its row's sum.
+void observe(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& log_sum,
+             const at::Tensor& mask, double scale, const ObservedSlots& observed) {
+  const int64_t length = observed.end - observed.begin;
+  const at::Tensor k = keys.narrow(1, observed.begin, length).to(at::kFloat);
+  at::Tensor logits = at::matmul(q.to(at::kFloat) * scale, k.transpose(1, 2));
+  if (mask.defined()) {
+    logits.add_(mask.narrow(-1, observed.begin, length));
+  }
+  observed.maximum.copy_(at::amax(logits.sub_(log_sum.unsqueeze(-1)), {1}).exp_());
+}
+
+at::Tensor log_sum_exp(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& mask,
+                       double scale) {
+  const at::Tensor logits =
+      at::matmul(q.to(at::kFloat) * scale, keys.to(at::kFloat).transpose(1, 2));
+  return at::logsumexp(logits + mask.to(at::kFloat), {2});
+}
+
+// Fused attention takes masks of two or four dimensions.
+at::Tensor with_batch(const at::Tensor& mask) { return mask.dim() == 3 ? mask.unsqueeze(0) : mask; }
 
 }  // namespace
 
@@ -56,15 +83,44 @@ at::Tensor make_mask(const AttentionView& view, int64_t n, int64_t group,
   const at::Tensor row = at::arange(n, index).unsqueeze(1);
   const at::Tensor slot = at::arange(slots, index).unsqueeze(0);
   at::Tensor mask = at::zeros({n, slots}, options.dtype(at::kFloat));
-  if (view.log_bias.defined()) {
+  if (view.log_bias.defined() && view.log_bias.dim() == 1) {
     mask.add_(view.log_bias.narrow(0, 0, slots));
   }
   mask.masked_fill_(slot.gt(row + view.slots_before), kHidden);
   return mask.repeat_interleave(group, 0).to(options.dtype());
 }
 
+AttentionView layer_view(const AttentionView& whole, int64_t layer, int64_t kv_heads) {
+  AttentionView view = whole;
+  if (!whole.differs_by_head()) {
+    return view;
+  }
+  const int64_t slots = whole.mask.size(1);
+  const int64_t rows = whole.mask.size(0);
+  at::Tensor mask = whole.mask.unsqueeze(0).expand({kv_heads, rows, slots}).clone();
+  if (whole.bias_differs_by_head()) {
+    mask.add_(whole.log_bias[layer].narrow(1, 0, slots).unsqueeze(1));
+  }
+  if (!whole.begins.empty()) {
+    const auto begins = whole.begins.subspan(static_cast<std::size_t>(layer * kv_heads),
+                                             static_cast<std::size_t>(kv_heads));
+    view.first_slot = *std::min_element(begins.begin(), begins.end());
+    for (int64_t h = 0; h < kv_heads; ++h) {
+      mask[h]
+          .narrow(1, view.first_slot, begins[static_cast<std::size_t>(h)] - view.first_slot)
+          .fill_(kHidden);
+    }
+    mask = mask.narrow(2, view.first_slot, slots - view.first_slot);
+    view.slots_before -= view.first_slot;
+    view.context_begin = std::max<int64_t>(view.context_begin - view.first_slot, 0);
+    view.context_end = std::max<int64_t>(view.context_end - view.first_slot, 0);
+  }
+  view.mask = mask.contiguous();
+  return view;
+}
+
 at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
-                  const AttentionView& view) {
+                  const AttentionView& view, ObservedSlots* observed) {
   const int64_t n = queries.size(0);
   const int64_t kv_heads = keys.size(0);
   const int64_t head_dim = queries.size(2);
@@ -78,14 +134,21 @@ at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::T
   if (!view.plain()) {
     out = attend_in_parts(q, keys, values, view.mask, view, scale);
   } else if (q.is_cpu()) {
-    out = std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(
-                          q.unsqueeze(0), keys.unsqueeze(0), values.unsqueeze(0), 0.0, false,
-                          view.mask, scale))
-              .squeeze(0);
+    const auto [fused, log_sum] = at::_scaled_dot_product_flash_attention_for_cpu(
+        q.unsqueeze(0), keys.unsqueeze(0), values.unsqueeze(0), 0.0, false, with_batch(view.mask),
+        scale);
+    out = fused.squeeze(0);
+    if (observed != nullptr) {
+      observe(q, keys, log_sum.squeeze(0), view.log_bias.defined() ? view.mask : at::Tensor(),
+              scale, *observed);
+    }
   } else {
     out = at::scaled_dot_product_attention(q.unsqueeze(0), keys.unsqueeze(0), values.unsqueeze(0),
-                                           view.mask, 0.0, false, scale)
+                                           with_batch(view.mask), 0.0, false, scale)
               .squeeze(0);
+    if (observed != nullptr) {
+      observe(q, keys, log_sum_exp(q, keys, view.mask, scale), view.mask, scale, *observed);
+    }
   }
   return out.view({kv_heads, n, group, head_dim})
       .transpose(0, 1)
