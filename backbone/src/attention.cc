@@ -22,8 +22,7 @@ namespace {
 
 constexpr double kHidden = -std::numeric_limits<double>::infinity();
 
-// The two-part form, explicit in float32. q: [kv_heads, rows, head_dim]; mask: [rows, slots] or one
-// for each head.
+// The two-part form, explicit in float32. q: [kv_heads, rows, head_dim]; mask: [rows, slots].
 at::Tensor attend_in_parts(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& values,
                            const at::Tensor& mask, const AttentionView& view, double scale) {
   const at::Tensor k = keys.to(at::kFloat);
@@ -37,11 +36,11 @@ at::Tensor attend_in_parts(const at::Tensor& q, const at::Tensor& keys, const at
   // A bias stands beside the temperature, not under it: a merged slot then equals its copies at
   // every temperature.
   const at::Tensor context =
-      logits.narrow(2, begin, length) / view.temperature + bias.narrow(-1, begin, length);
+      logits.narrow(2, begin, length) / view.temperature + bias.narrow(1, begin, length);
   const auto outside = [&](const at::Tensor& t, int64_t dim) {
     return at::cat({t.narrow(dim, 0, begin), t.narrow(dim, view.context_end, after)}, dim);
   };
-  const at::Tensor rest = outside(logits, 2) + outside(bias, bias.dim() - 1);
+  const at::Tensor rest = outside(logits, 2) + outside(bias, 1);
   const at::Tensor share =
       at::sigmoid(view.lse_scale * view.temperature * at::logsumexp(context, {2}, true) -
                   at::logsumexp(rest, {2}, true));
@@ -59,7 +58,7 @@ void observe(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& log_
   const at::Tensor k = keys.narrow(1, observed.begin, length).to(at::kFloat);
   at::Tensor logits = at::matmul(q.to(at::kFloat) * scale, k.transpose(1, 2));
   if (mask.defined()) {
-    logits.add_(mask.narrow(-1, observed.begin, length));
+    logits.add_(mask.narrow(1, observed.begin, length));
   }
   observed.maximum.copy_(at::amax(logits.sub_(log_sum.unsqueeze(-1)), {1}).exp_());
 }
@@ -70,9 +69,6 @@ at::Tensor log_sum_exp(const at::Tensor& q, const at::Tensor& keys, const at::Te
       at::matmul(q.to(at::kFloat) * scale, keys.to(at::kFloat).transpose(1, 2));
   return at::logsumexp(logits + mask.to(at::kFloat), {2});
 }
-
-// Fused attention takes masks of two or four dimensions.
-at::Tensor with_batch(const at::Tensor& mask) { return mask.dim() == 3 ? mask.unsqueeze(0) : mask; }
 
 }  // namespace
 
@@ -90,32 +86,21 @@ at::Tensor make_mask(const AttentionView& view, int64_t n, int64_t group,
   return mask.repeat_interleave(group, 0).to(options.dtype());
 }
 
-AttentionView layer_view(const AttentionView& whole, int64_t layer, int64_t kv_heads) {
+AttentionView head_view(const AttentionView& whole, int64_t layer, int64_t head, int64_t kv_heads) {
   AttentionView view = whole;
-  if (!whole.differs_by_head()) {
-    return view;
-  }
-  const int64_t slots = whole.mask.size(1);
-  const int64_t rows = whole.mask.size(0);
-  at::Tensor mask = whole.mask.unsqueeze(0).expand({kv_heads, rows, slots}).clone();
+  const int64_t first =
+      whole.begins.empty() ? 0 : whole.begins[static_cast<std::size_t>(layer * kv_heads + head)];
+  const int64_t slots = whole.mask.size(1) - first;
+  view.begins = {};
+  view.first_slot = first;
+  view.slots_before -= first;
+  view.context_begin = std::max<int64_t>(view.context_begin - first, 0);
+  view.context_end = std::max<int64_t>(view.context_end - first, 0);
+  view.mask = whole.mask.narrow(1, first, slots);
   if (whole.bias_differs_by_head()) {
-    mask.add_(whole.log_bias[layer].narrow(1, 0, slots).unsqueeze(1));
+    view.log_bias = whole.log_bias[layer][head].narrow(0, first, slots);
+    view.mask = view.mask + view.log_bias.to(view.mask.scalar_type());
   }
-  if (!whole.begins.empty()) {
-    const auto begins = whole.begins.subspan(static_cast<std::size_t>(layer * kv_heads),
-                                             static_cast<std::size_t>(kv_heads));
-    view.first_slot = *std::min_element(begins.begin(), begins.end());
-    for (int64_t h = 0; h < kv_heads; ++h) {
-      mask[h]
-          .narrow(1, view.first_slot, begins[static_cast<std::size_t>(h)] - view.first_slot)
-          .fill_(kHidden);
-    }
-    mask = mask.narrow(2, view.first_slot, slots - view.first_slot);
-    view.slots_before -= view.first_slot;
-    view.context_begin = std::max<int64_t>(view.context_begin - view.first_slot, 0);
-    view.context_end = std::max<int64_t>(view.context_end - view.first_slot, 0);
-  }
-  view.mask = mask.contiguous();
   return view;
 }
 
@@ -127,7 +112,7 @@ at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::T
   const int64_t group = queries.size(1) / kv_heads;
   const double scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
 
-  const at::Tensor q = queries.view({n, kv_heads, group, head_dim})
+  const at::Tensor q = queries.reshape({n, kv_heads, group, head_dim})
                            .transpose(0, 1)
                            .reshape({kv_heads, n * group, head_dim});
   at::Tensor out;
@@ -135,8 +120,7 @@ at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::T
     out = attend_in_parts(q, keys, values, view.mask, view, scale);
   } else if (q.is_cpu()) {
     const auto [fused, log_sum] = at::_scaled_dot_product_flash_attention_for_cpu(
-        q.unsqueeze(0), keys.unsqueeze(0), values.unsqueeze(0), 0.0, false, with_batch(view.mask),
-        scale);
+        q.unsqueeze(0), keys.unsqueeze(0), values.unsqueeze(0), 0.0, false, view.mask, scale);
     out = fused.squeeze(0);
     if (observed != nullptr) {
       observe(q, keys, log_sum.squeeze(0), view.log_bias.defined() ? view.mask : at::Tensor(),
@@ -144,7 +128,7 @@ at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::T
     }
   } else {
     out = at::scaled_dot_product_attention(q.unsqueeze(0), keys.unsqueeze(0), values.unsqueeze(0),
-                                           with_batch(view.mask), 0.0, false, scale)
+                                           view.mask, 0.0, false, scale)
               .squeeze(0);
     if (observed != nullptr) {
       observe(q, keys, log_sum_exp(q, keys, view.mask, scale), view.mask, scale, *observed);

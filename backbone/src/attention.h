@@ -20,14 +20,13 @@ struct AttentionView {
   at::Tensor log_bias;
   /// [layers * kv_heads] first slot of each; empty: 0 for all. Belongs to the cache
   std::span<const int64_t> begins;
-  int64_t first_slot = 0;  ///< of a layer_view(): keys and values to attend to begin here
+  int64_t first_slot = 0;  ///< of a head_view(): keys and values to attend to begin here
   int64_t context_begin =
       0;  ///< slots with temperature and scale; an empty range is plain attention
   int64_t context_end = 0;
   double temperature = 1.0;
   double lse_scale = 1.0;
-  /// Made by make_mask(), [rows, slots], or by layer_view(), [kv_heads, rows, slots]; undefined
-  /// when a row kernel needs none
+  /// [rows, slots], made by make_mask() or head_view(); undefined when a row kernel needs none
   at::Tensor mask;
 
   bool bias_differs_by_head() const { return log_bias.defined() && log_bias.dim() == 3; }
@@ -46,13 +45,13 @@ struct ObservedSlots {
 };
 
 /// Additive mask [n * group, slots_before + n] of `options`: 0 or the bias where visible, -inf
-/// elsewhere. A bias that differs by head is left to layer_view().
+/// elsewhere. A bias that differs by head is left to head_view().
 at::Tensor make_mask(const AttentionView& view, int64_t n, int64_t group,
                      const at::TensorOptions& options);
 
-/// What `whole` is in one layer: itself unless heads differ. Else a mask for each head, cut to the
-/// slots from first_slot on, the first that any head has.
-AttentionView layer_view(const AttentionView& whole, int64_t layer, int64_t kv_heads);
+/// What one KV head of a layer sees of a view in which heads differ: its slots from first_slot on,
+/// with their bias in the mask.
+AttentionView head_view(const AttentionView& whole, int64_t layer, int64_t head, int64_t kv_heads);
 
 /// queries: [n, heads, head_dim] rotated; keys, values: [kv_heads, slots_before + n, head_dim], may
 /// be strided between heads. Returns [n, heads * head_dim] in the dtype of the queries; scores and

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/from_blob.h>
@@ -175,10 +176,19 @@ at::Tensor LlamaDecoder::attend_sequence(int64_t layer, const at::Tensor& qkv, c
                            result.attention_maximum[layer]};
     return attend(queries, keys, values, slice.view, &observed);
   }
-  const AttentionView view = layer_view(slice.view, layer, kv_heads);
-  const int64_t visible = slots - view.first_slot;
-  return attend(queries, keys.narrow(1, view.first_slot, visible),
-                values.narrow(1, view.first_slot, visible), view);
+  if (!slice.view.differs_by_head()) {
+    return attend(queries, keys, values, slice.view);
+  }
+  const int64_t group = heads / kv_heads;
+  std::vector<at::Tensor> attended;
+  for (int64_t h = 0; h < kv_heads; ++h) {
+    const AttentionView view = head_view(slice.view, layer, h, kv_heads);
+    const auto seen = [&](const at::Tensor& tensor) {
+      return tensor.narrow(0, h, 1).narrow(1, view.first_slot, slots - view.first_slot);
+    };
+    attended.push_back(attend(queries.narrow(1, h * group, group), seen(keys), seen(values), view));
+  }
+  return at::cat(attended, 1);
 }
 
 std::vector<ReadResult> LlamaDecoder::read_packed(std::span<const ReadRequest> requests) const {
