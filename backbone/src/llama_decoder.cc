@@ -1,5 +1,6 @@
 #include "llama_decoder.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include <ATen/ops/cat.h>
@@ -214,6 +215,9 @@ std::vector<ReadResult> LlamaDecoder::read_packed(std::span<const ReadRequest> r
     }
   }
 
+  const bool wants_output = std::any_of(
+      requests.begin(), requests.end(),
+      [](const ReadRequest& request) { return request.logits != Logits::none || request.hidden; });
   at::Tensor x = embed(requests);  // [T, d_model] float32: the residual stream is never rounded
   at::Tensor attended = at::empty({x.size(0), geometry_.heads * geometry_.head_dim},
                                   x.options().dtype(policy_.dtype));
@@ -224,6 +228,9 @@ std::vector<ReadResult> LlamaDecoder::read_packed(std::span<const ReadRequest> r
     for (std::size_t i = 0; i < requests.size(); ++i) {
       attended.narrow(0, slices[i].begin, slices[i].rows)
           .copy_(attend_sequence(l, qkv, slices[i], requests[i], results[i]));
+    }
+    if (l == geometry_.layers - 1 && !wants_output) {
+      break;  // the last layer's keys, values and weights were all that was asked for
     }
     add_(x, at::linear(attended, layer.attention_out.dense));
     const at::Tensor gate_up =

@@ -4,7 +4,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
-#include <set>
+#include <span>
 #include <utility>
 
 #include <ATen/TensorOperators.h>
@@ -235,8 +235,10 @@ struct Asked {
   at::Tensor log_probabilities;  // [answer tokens, vocabulary]
 };
 
+enum class Generate { yes, no };
+
 Asked ask(const Laboratory& laboratory, const Arm& arm, const Kept& kept,
-          const QaQuestion& question) {
+          const QaQuestion& question, Generate generate) {
   const backbone::Decoder& decoder = laboratory.decoder();
   const std::vector<TokenId> prompt = laboratory.question_tokens(question.text);
   const std::vector<TokenId> wanted = laboratory.tokenizer().encode(
@@ -254,14 +256,19 @@ Asked ask(const Laboratory& laboratory, const Arm& arm, const Kept& kept,
   const double load_ms = watch.elapsed_ms();
   const int64_t slots = cache.slots() + static_cast<int64_t>(prompt.size());
   const int64_t position = cache.next_position() + static_cast<int64_t>(prompt.size());
-  const backbone::Generation generation =
-      backbone::generate(decoder, laboratory.tokenizer(), cache, prompt, laboratory.generation());
-  answer.first_token_ms = load_ms + generation.first_token_ms;
-  answer.em = exact_match(generation.text, question.answers);
-  answer.f1 = token_f1(generation.text, question.answers);
-
-  // The wanted answer after the same question, whose last token is read again for its logits.
-  cache.rewind(slots - 1, position - 1);
+  if (generate == Generate::yes) {
+    const backbone::Generation generation =
+        backbone::generate(decoder, laboratory.tokenizer(), cache, prompt, laboratory.generation());
+    answer.first_token_ms = load_ms + generation.first_token_ms;
+    answer.em = exact_match(generation.text, question.answers);
+    answer.f1 = token_f1(generation.text, question.answers);
+    cache.rewind(slots - 1, position - 1);
+  } else if (prompt.size() > 1) {
+    const backbone::ReadRequest request{.cache = &cache,
+                                        .tokens = std::span(prompt).first(prompt.size() - 1)};
+    decoder.read({&request, 1});
+  }
+  // The wanted answer after the question, whose last token is read for its logits.
   std::vector<TokenId> forced = {prompt.back()};
   forced.insert(forced.end(), wanted.begin(), wanted.end() - 1);
   const backbone::ReadRequest request{
@@ -347,11 +354,11 @@ FrontierResult measure_frontier(const FrontierOptions& options) {
         const Kept kept = keep(arm, chunk, readings);
         for (const QaQuestion* question : missing) {
           if (exact.count(question->id) == 0) {
-            exact[question->id] =
-                ask(laboratory, reference, keep(reference, chunk, readings), *question)
-                    .log_probabilities;
+            exact[question->id] = ask(laboratory, reference, keep(reference, chunk, readings),
+                                      *question, Generate::no)
+                                      .log_probabilities;
           }
-          Asked one = ask(laboratory, arm, kept, *question);
+          Asked one = ask(laboratory, arm, kept, *question, Generate::yes);
           one.answer.kl = divergence(exact.at(question->id), one.log_probabilities);
           one.answer.bytes = kept.bytes;
           one.answer.tokens = static_cast<int64_t>(chunk.tokens.size());

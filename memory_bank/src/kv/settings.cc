@@ -19,8 +19,8 @@ struct Preset {
 
 // Shares and bits were chosen on SQuAD train, under each preset's bytes (docs/ARCHITECTURE.md).
 constexpr std::array kPresets = {
-    Preset{"lossless", 1.0, 0, 0}, Preset{"safe", 1.0, 8, 8},  Preset{"default", 0.5, 8, 4},
-    Preset{"compact", 0.39, 4, 4}, Preset{"tiny", 0.17, 4, 4},
+    Preset{"lossless", 1.0, 0, 0},  Preset{"safe", 1.0, 8, 8},   Preset{"default", 0.555, 8, 4},
+    Preset{"compact", 0.378, 4, 4}, Preset{"tiny", 0.215, 3, 3},
 };
 
 void check_bits(const char* key, int64_t bits) {
