@@ -36,6 +36,7 @@ int run(int argc, char** argv) {
   add_ask(program, exit_code);
   add_documents(program, exit_code);
   add_status(program, exit_code);
+  add_memories(program, exit_code);
   add_doctor(program, exit_code);
   add_bench(program, exit_code);
   add_version(program, exit_code);

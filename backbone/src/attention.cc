@@ -1,11 +1,13 @@
 #include "attention.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <tuple>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
+#include <ATen/ops/amax.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/logsumexp.h>
@@ -47,6 +49,27 @@ at::Tensor attend_in_parts(const at::Tensor& q, const at::Tensor& keys, const at
   return (share * from_context + (1 - share) * from_rest).to(q.scalar_type());
 }
 
+// Weights of the observed slots from each row's log-sum-exp [kv_heads, rows] over all its slots, so
+// that the other slots' products are not made again. The highest weight is that of the highest
+// logit above its row's sum.
+void observe(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& log_sum,
+             const at::Tensor& mask, double scale, const ObservedSlots& observed) {
+  const int64_t length = observed.end - observed.begin;
+  const at::Tensor k = keys.narrow(1, observed.begin, length).to(at::kFloat);
+  at::Tensor logits = at::matmul(q.to(at::kFloat) * scale, k.transpose(1, 2));
+  if (mask.defined()) {
+    logits.add_(mask.narrow(1, observed.begin, length));
+  }
+  observed.maximum.copy_(at::amax(logits.sub_(log_sum.unsqueeze(-1)), {1}).exp_());
+}
+
+at::Tensor log_sum_exp(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& mask,
+                       double scale) {
+  const at::Tensor logits =
+      at::matmul(q.to(at::kFloat) * scale, keys.to(at::kFloat).transpose(1, 2));
+  return at::logsumexp(logits + mask.to(at::kFloat), {2});
+}
+
 }  // namespace
 
 at::Tensor make_mask(const AttentionView& view, int64_t n, int64_t group,
@@ -56,36 +79,60 @@ at::Tensor make_mask(const AttentionView& view, int64_t n, int64_t group,
   const at::Tensor row = at::arange(n, index).unsqueeze(1);
   const at::Tensor slot = at::arange(slots, index).unsqueeze(0);
   at::Tensor mask = at::zeros({n, slots}, options.dtype(at::kFloat));
-  if (view.log_bias.defined()) {
+  if (view.log_bias.defined() && view.log_bias.dim() == 1) {
     mask.add_(view.log_bias.narrow(0, 0, slots));
   }
   mask.masked_fill_(slot.gt(row + view.slots_before), kHidden);
   return mask.repeat_interleave(group, 0).to(options.dtype());
 }
 
+AttentionView head_view(const AttentionView& whole, int64_t layer, int64_t head, int64_t kv_heads) {
+  AttentionView view = whole;
+  const int64_t first =
+      whole.begins.empty() ? 0 : whole.begins[static_cast<std::size_t>(layer * kv_heads + head)];
+  const int64_t slots = whole.mask.size(1) - first;
+  view.begins = {};
+  view.first_slot = first;
+  view.slots_before -= first;
+  view.context_begin = std::max<int64_t>(view.context_begin - first, 0);
+  view.context_end = std::max<int64_t>(view.context_end - first, 0);
+  view.mask = whole.mask.narrow(1, first, slots);
+  if (whole.bias_differs_by_head()) {
+    view.log_bias = whole.log_bias[layer][head].narrow(0, first, slots);
+    view.mask = view.mask + view.log_bias.to(view.mask.scalar_type());
+  }
+  return view;
+}
+
 at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
-                  const AttentionView& view) {
+                  const AttentionView& view, ObservedSlots* observed) {
   const int64_t n = queries.size(0);
   const int64_t kv_heads = keys.size(0);
   const int64_t head_dim = queries.size(2);
   const int64_t group = queries.size(1) / kv_heads;
   const double scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
 
-  const at::Tensor q = queries.view({n, kv_heads, group, head_dim})
+  const at::Tensor q = queries.reshape({n, kv_heads, group, head_dim})
                            .transpose(0, 1)
                            .reshape({kv_heads, n * group, head_dim});
   at::Tensor out;
   if (!view.plain()) {
     out = attend_in_parts(q, keys, values, view.mask, view, scale);
   } else if (q.is_cpu()) {
-    out = std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(
-                          q.unsqueeze(0), keys.unsqueeze(0), values.unsqueeze(0), 0.0, false,
-                          view.mask, scale))
-              .squeeze(0);
+    const auto [fused, log_sum] = at::_scaled_dot_product_flash_attention_for_cpu(
+        q.unsqueeze(0), keys.unsqueeze(0), values.unsqueeze(0), 0.0, false, view.mask, scale);
+    out = fused.squeeze(0);
+    if (observed != nullptr) {
+      observe(q, keys, log_sum.squeeze(0), view.log_bias.defined() ? view.mask : at::Tensor(),
+              scale, *observed);
+    }
   } else {
     out = at::scaled_dot_product_attention(q.unsqueeze(0), keys.unsqueeze(0), values.unsqueeze(0),
                                            view.mask, 0.0, false, scale)
               .squeeze(0);
+    if (observed != nullptr) {
+      observe(q, keys, log_sum_exp(q, keys, view.mask, scale), view.mask, scale, *observed);
+    }
   }
   return out.view({kv_heads, n, group, head_dim})
       .transpose(0, 1)

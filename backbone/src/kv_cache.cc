@@ -1,3 +1,5 @@
+#include <numeric>
+
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
@@ -12,6 +14,12 @@ KvCache::KvCache(const DecoderGeometry& geometry, int64_t capacity, at::ScalarTy
   const auto options = at::TensorOptions(dtype).device(device);
   keys_ = at::empty({geometry.layers, geometry.kv_heads, capacity, geometry.head_dim}, options);
   values_ = at::empty_like(keys_);
+}
+
+double KvCache::mean_slots() const {
+  const auto before = std::accumulate(begins_.begin(), begins_.end(), 0.0);
+  return static_cast<double>(slots_) -
+         (begins_.empty() ? 0 : before / static_cast<double>(begins_.size()));
 }
 
 void KvCache::rewind(int64_t slots, int64_t next_position) {

@@ -8,11 +8,10 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/stack.h>
-#include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
 
 #include "alluvium/core/error.h"
+#include "cache_plan.h"
 #include "row_kernels.h"
 #include "row_ops.h"
 
@@ -48,54 +47,17 @@ KvCache LlamaDecoder::start(const KvPrefix& prefix, int64_t room) const {
       prefix.next_position >= 0 && prefix.next_position + room <= geometry_.max_positions,
       "prefix up to position {} and {} more tokens exceed the model's {} positions",
       prefix.next_position, room, geometry_.max_positions);
-  KvCache cache(geometry_, prefix.slots() + room, policy_.dtype, policy_.device);
+  const CachePlan plan(prefix, geometry_);
+  KvCache cache(geometry_, plan.slots() + room, policy_.dtype, policy_.device);
   cache.next_position_ = prefix.next_position;
   cache.temperature_ = prefix.temperature;
   cache.lse_scale_ = prefix.lse_scale;
-
-  // Context slots stand together, so that attention can take them as one range.
-  std::vector<const KvSegment*> ordered;
-  for (const bool context : {false, true}) {
-    for (const KvSegment& segment : prefix.segments) {
-      if (segment.context == context && segment.slots() > 0) {
-        ordered.push_back(&segment);
-      }
-    }
-  }
-  const bool biased = std::any_of(ordered.begin(), ordered.end(),
-                                  [](const KvSegment* s) { return s->log_bias.defined(); });
-  if (biased) {
-    cache.log_bias_ =
-        at::zeros({cache.capacity()}, at::TensorOptions(at::kFloat).device(policy_.device));
-  }
-  for (const KvSegment* segment : ordered) {
-    const int64_t m = segment->slots();
-    const std::vector<int64_t> expected = {geometry_.layers, geometry_.kv_heads, m,
-                                           geometry_.head_dim};
-    ALLUVIUM_CHECK(
-        segment->keys.sizes().vec() == expected && segment->values.sizes().vec() == expected,
-        "a segment's keys and values must be [{}, {}, m, {}]", geometry_.layers, geometry_.kv_heads,
-        geometry_.head_dim);
-    if (segment->context && cache.context_end_ == cache.context_begin_) {
-      cache.context_begin_ = cache.slots_;
-    }
-    for (int64_t layer = 0; layer < geometry_.layers; ++layer) {
-      const at::Tensor keys = cache.keys_[layer].narrow(1, cache.slots_, m);
-      if (segment->key_space == KeySpace::rotated) {
-        keys.copy_(segment->keys[layer]);
-      } else {
-        rotate_keys_into_(keys, segment->keys[layer], rope_, segment->positions);
-      }
-    }
-    cache.values_.narrow(2, cache.slots_, m).copy_(segment->values);
-    if (segment->log_bias.defined()) {
-      cache.log_bias_.narrow(0, cache.slots_, m).copy_(segment->log_bias);
-    }
-    cache.slots_ += m;
-    if (segment->context) {
-      cache.context_end_ = cache.slots_;
-    }
-  }
+  cache.slots_ = plan.slots();
+  cache.begins_ = plan.begins();
+  cache.context_begin_ = plan.context_begin();
+  cache.context_end_ = plan.context_end();
+  cache.log_bias_ = plan.make_log_bias(cache.capacity(), policy_.device);
+  plan.fill_(rope_, cache.keys_, cache.values_, cache.log_bias_);
   return cache;
 }
 
@@ -115,6 +77,15 @@ void LlamaDecoder::validate(std::span<const ReadRequest> requests) const {
       ALLUVIUM_CHECK(token >= 0 && token < geometry_.vocabulary,
                      "token {} lies outside the vocabulary of {}", token, geometry_.vocabulary);
     }
+    if (request.observes()) {
+      ALLUVIUM_CHECK(request.observed_begin >= 0 && request.observed_end <= cache.slots_ &&
+                         cache.begins_.empty() &&
+                         !(cache.log_bias_.defined() && cache.log_bias_.dim() == 3) &&
+                         (cache.context_begin_ >= cache.context_end_ ||
+                          (cache.temperature_ == 1.0 && cache.lse_scale_ == 1.0)),
+                     "slots {} to {} of a cache of {} cannot be observed", request.observed_begin,
+                     request.observed_end, cache.slots_);
+    }
   }
 }
 
@@ -126,7 +97,8 @@ std::vector<ReadResult> LlamaDecoder::read(std::span<const ReadRequest> requests
   validate(requests);
   const ReadRequest& first = requests.front();
   const bool one_row = requests.size() == 1 && first.tokens.size() == 1;
-  if (!one_row || !has_blocks_ || first.capture || first.hidden) {
+  if (!one_row || !has_blocks_ || first.capture || first.hidden || first.queries ||
+      first.observes()) {
     return read_packed(requests);
   }
   ReadResult result;
@@ -160,6 +132,7 @@ std::vector<LlamaDecoder::Slice> LlamaDecoder::slice(std::span<const ReadRequest
     slice.rows = static_cast<int64_t>(request.tokens.size());
     slice.view.slots_before = cache.slots_;
     slice.view.log_bias = cache.log_bias_;
+    slice.view.begins = cache.begins_;
     slice.view.context_begin = cache.context_begin_;
     slice.view.context_end = cache.context_end_;
     slice.view.temperature = cache.temperature_;
@@ -186,6 +159,9 @@ at::Tensor LlamaDecoder::attend_sequence(int64_t layer, const at::Tensor& qkv, c
     result.keys[layer].copy_(new_keys.transpose(0, 1));
     result.values[layer].copy_(new_values.transpose(0, 1));
   }
+  if (request.queries) {
+    result.queries[layer].copy_(rows.narrow(1, 0, heads).transpose(0, 1));
+  }
   const int64_t slots = slice.view.slots_before + slice.rows;
   const at::Tensor keys = cache.keys_[layer].narrow(1, 0, slots);
   const at::Tensor values = cache.values_[layer].narrow(1, 0, slots);
@@ -196,7 +172,24 @@ at::Tensor LlamaDecoder::attend_sequence(int64_t layer, const at::Tensor& qkv, c
   at::Tensor queries = at::empty({slice.rows, heads, head_dim}, rows.options());
   rotate_into_(queries, rows.narrow(1, 0, heads), rope_, cache.next_position_,
                HeadOrder::rows_first);
-  return attend(queries, keys, values, slice.view);
+  if (request.observes()) {
+    ObservedSlots observed{request.observed_begin, request.observed_end,
+                           result.attention_maximum[layer]};
+    return attend(queries, keys, values, slice.view, &observed);
+  }
+  if (!slice.view.differs_by_head()) {
+    return attend(queries, keys, values, slice.view);
+  }
+  const int64_t group = heads / kv_heads;
+  std::vector<at::Tensor> attended;
+  for (int64_t h = 0; h < kv_heads; ++h) {
+    const AttentionView view = head_view(slice.view, layer, h, kv_heads);
+    const auto seen = [&](const at::Tensor& tensor) {
+      return tensor.narrow(0, h, 1).narrow(1, view.first_slot, slots - view.first_slot);
+    };
+    attended.push_back(attend(queries.narrow(1, h * group, group), seen(keys), seen(values), view));
+  }
+  return at::cat(attended, 1);
 }
 
 std::vector<ReadResult> LlamaDecoder::read_packed(std::span<const ReadRequest> requests) const {
@@ -209,8 +202,22 @@ std::vector<ReadResult> LlamaDecoder::read_packed(std::span<const ReadRequest> r
                     at::TensorOptions(policy_.dtype).device(policy_.device));
       results[i].values = at::empty_like(results[i].keys);
     }
+    if (requests[i].queries) {
+      results[i].queries =
+          at::empty({geometry_.layers, geometry_.heads, slices[i].rows, geometry_.head_dim},
+                    at::TensorOptions(policy_.dtype).device(policy_.device));
+    }
+    if (requests[i].observes()) {
+      results[i].attention_maximum =
+          at::empty({geometry_.layers, geometry_.kv_heads,
+                     requests[i].observed_end - requests[i].observed_begin},
+                    at::TensorOptions(at::kFloat).device(policy_.device));
+    }
   }
 
+  const bool wants_output = std::any_of(
+      requests.begin(), requests.end(),
+      [](const ReadRequest& request) { return request.logits != Logits::none || request.hidden; });
   at::Tensor x = embed(requests);  // [T, d_model] float32: the residual stream is never rounded
   at::Tensor attended = at::empty({x.size(0), geometry_.heads * geometry_.head_dim},
                                   x.options().dtype(policy_.dtype));
@@ -221,6 +228,9 @@ std::vector<ReadResult> LlamaDecoder::read_packed(std::span<const ReadRequest> r
     for (std::size_t i = 0; i < requests.size(); ++i) {
       attended.narrow(0, slices[i].begin, slices[i].rows)
           .copy_(attend_sequence(l, qkv, slices[i], requests[i], results[i]));
+    }
+    if (l == geometry_.layers - 1 && !wants_output) {
+      break;  // the last layer's keys, values and weights were all that was asked for
     }
     add_(x, at::linear(attended, layer.attention_out.dense));
     const at::Tensor gate_up =

@@ -1,4 +1,5 @@
 // One token through the checkpoint's blocks: LlamaDecoder::step.
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -39,6 +40,7 @@ at::Tensor LlamaDecoder::step(KvCache& cache, TokenId token, Logits wanted) cons
   auto* all_values = static_cast<T*>(cache.values_.mutable_data_ptr());
   const float* log_bias =
       cache.log_bias_.defined() ? cache.log_bias_.const_data_ptr<float>() : nullptr;
+  const bool bias_by_head = log_bias != nullptr && cache.log_bias_.dim() == 3;
   const int64_t head_stride = cache.capacity() * head_dim;
 
   for (int64_t l = 0; l < geometry_.layers; ++l) {
@@ -57,19 +59,23 @@ at::Tensor LlamaDecoder::step(KvCache& cache, TokenId token, Logits wanted) cons
         const float* new_value = new_key + geometry_.kv_heads * head_dim;
         kernels.of<T>().narrow(new_key, head_dim, keys + cache.slots_ * head_dim);
         kernels.of<T>().narrow(new_value, head_dim, values + cache.slots_ * head_dim);
+        const int64_t slot = l * geometry_.kv_heads + h;
+        const int64_t first = cache.begins_.empty() ? 0 : cache.begins_[slot];
         AttendArguments attend;
         attend.queries = qkv.data() + h * group * head_dim;
-        attend.keys = keys;
-        attend.values = values;
-        attend.log_bias = log_bias;
+        attend.keys = keys + first * head_dim;
+        attend.values = values + first * head_dim;
+        if (log_bias != nullptr) {
+          attend.log_bias = log_bias + (bias_by_head ? slot * cache.capacity() : 0) + first;
+        }
         attend.scores = scores.data() + h * group * slots;
         attend.out = attended.data() + h * group * head_dim;
         attend.rows = group;
-        attend.slots = slots;
+        attend.slots = slots - first;
         attend.head_dim = head_dim;
         attend.scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
-        attend.context_begin = cache.context_begin_;
-        attend.context_end = cache.context_end_;
+        attend.context_begin = std::max<int64_t>(cache.context_begin_ - first, 0);
+        attend.context_end = std::max<int64_t>(cache.context_end_ - first, 0);
         attend.temperature = static_cast<float>(cache.temperature_);
         attend.lse_scale = static_cast<float>(cache.lse_scale_);
         kernels.of<T>().attend(attend);

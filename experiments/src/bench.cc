@@ -17,6 +17,8 @@ struct Bench {
 constexpr std::array kBenches = {
     Bench{"qa", "answer quality, retrieval recall and cost on questions with known answers",
           run_qa_bench},
+    Bench{"frontier", "answer quality against bytes of every way to keep keys and values",
+          run_frontier_bench},
     Bench{"crash",
           "kill a service under load and check that nothing acknowledged is lost or doubled",
           run_crash_bench},

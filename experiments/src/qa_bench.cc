@@ -16,6 +16,7 @@ namespace {
 
 Row to_row(const QaRow& row) {
   return {{"codec", row.codec},
+          {"preset", row.preset},
           {"retrieval", row.retrieval},
           {"top_k", row.top_k},
           {"questions", row.questions},
@@ -87,6 +88,9 @@ int run_qa_bench(const std::vector<std::string>& arguments) {
                  "JSON lines: id, question, answers, doc_id or doc_ids")
       ->required();
   app.add_option("--codec", options.codecs, "none, text, kv")->delimiter(',');
+  app.add_option("--preset", options.presets,
+                 "of kv: lossless, safe, default, compact, tiny; one store each")
+      ->delimiter(',');
   app.add_option("--retrieval", options.retrievals, "gold, bm25, vector, hybrid, rrf")
       ->delimiter(',');
   app.add_option("--top-k", options.top_k, "documents read for a question")->delimiter(',');

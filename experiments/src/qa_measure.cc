@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <set>
 #include <utility>
 
 #include <c10/core/ScalarType.h>
@@ -28,6 +29,11 @@ void check(const QaBenchOptions& options) {
   for (const std::string& codec : options.codecs) {
     ALLUVIUM_CHECK(codec == "none" || codec == "text" || codec == "kv",
                    "unknown codec '{}'; known: none, text, kv", codec);
+  }
+  for (const std::string& preset : options.presets) {
+    memory_bank::CodecOptions codec = options.configuration.codec;
+    codec.preset = preset;
+    memory_bank::check_codec_options(codec);
   }
   for (const std::string& retrieval : options.retrievals) {
     if (!is_gold(retrieval)) {
@@ -185,15 +191,17 @@ void measure_row(const RowContext& context, QaRow& row, std::vector<QaAnswer>& a
 
 /// The combinations that differ: the bare model reads nothing, and the gold documents need no
 /// depth.
-std::vector<QaRow> plan_rows(const QaBenchOptions& options) {
+std::vector<QaRow> plan_rows(const QaBenchOptions& options, const std::vector<std::string>& codecs,
+                             const std::string& preset) {
   std::vector<QaRow> rows;
   const auto add = [&](const std::string& codec, const std::string& retrieval, int64_t top_k) {
     QaRow& row = rows.emplace_back();
     row.codec = codec;
+    row.preset = codec == "kv" ? preset : "";
     row.retrieval = retrieval;
     row.top_k = top_k;
   };
-  for (const std::string& codec : options.codecs) {
+  for (const std::string& codec : codecs) {
     if (codec == "none") {
       add(codec, "none", 0);
       continue;
@@ -211,43 +219,46 @@ std::vector<QaRow> plan_rows(const QaBenchOptions& options) {
   return rows;
 }
 
-}  // namespace
-
-QaReport measure_qa(const QaBenchOptions& options) {
-  check(options);
-  const std::vector<Document> documents = load_documents(options.documents);
-  const std::vector<QaQuestion> all = load_questions(options.questions);
-  const std::vector<QaQuestion> asked = sample_questions(all, options.seed, options.limit);
-  const bool wants_kv = std::count(options.codecs.begin(), options.codecs.end(), "kv") > 0;
-
-  service::Configuration configuration = options.configuration;
-  configuration.answer.codec = wants_kv ? "kv" : "text";
-  for (const int64_t k : options.top_k) {
-    configuration.answer.max_chunks = std::max(configuration.answer.max_chunks, k);
+/// All documents, or those that the questions name when no others can be read.
+std::vector<Document> documents_to_publish(const QaBenchOptions& options,
+                                           const std::vector<QaQuestion>& asked) {
+  std::vector<Document> documents = load_documents(options.documents);
+  if (!std::all_of(options.retrievals.begin(), options.retrievals.end(), is_gold)) {
+    return documents;
   }
-  const auto engine = service::Engine::start(configuration, service::load_models(configuration));
+  std::set<std::string> named;
+  for (const QaQuestion& question : asked) {
+    named.insert(question.document_ids.begin(), question.document_ids.end());
+  }
+  std::erase_if(documents, [&](const Document& document) { return named.count(document.id) == 0; });
+  ALLUVIUM_CHECK(!documents.empty(), "no document of {} is named by a question", options.documents);
+  return documents;
+}
+
+/// One store: the rows of `codecs`, the retrieval table when `report` has none yet.
+void measure_store(const QaBenchOptions& options, const service::Configuration& configuration,
+                   const service::Models& models, const std::vector<Document>& documents,
+                   const std::vector<QaQuestion>& all, const std::vector<std::string>& codecs,
+                   QaReport& report) {
+  const std::vector<QaQuestion> asked = sample_questions(all, options.seed, options.limit);
+  const auto engine = service::Engine::start(configuration, models);
   const auto service = options.over_sockets ? make_socket_service(*engine, configuration)
                                             : make_direct_service(*engine, configuration);
-
-  QaReport report;
+  const bool first = report.rows.empty();
   const Stopwatch watch;
   {
     ProgressBar bar("publish", static_cast<int64_t>(documents.size()));
     service->publish(documents, [&](int64_t more) { bar.advance(more); });
   }
-  report.publish_s = watch.elapsed_ms() / 1e3;
+  report.publish_s += watch.elapsed_ms() / 1e3;
   report.documents = static_cast<int64_t>(documents.size());
   report.document_tokens = engine->status().tokens_read;
-  const backbone::DevicePolicy& policy = engine->models().decoder->policy();
-  report.device = policy.reason;
-  report.dtype = c10::toString(policy.dtype);
-  report.threads = policy.threads;
 
   std::map<std::string, Recall> recall;
   const auto ids = document_ids(engine->store(), documents);
   const auto recall_questions = sample_questions(all, options.seed, options.recall_limit);
   for (const std::string& retrieval : options.retrievals) {
-    if (is_gold(retrieval)) {
+    if (is_gold(retrieval) || !first) {
       continue;
     }
     const Recall& row = recall[retrieval] =
@@ -258,9 +269,50 @@ QaReport measure_qa(const QaBenchOptions& options) {
 
   const int64_t prefix_slots = engine->codec("none").to_prefix({}, 1).slots();
   const RowContext context{*engine, *service, asked, recall, prefix_slots};
-  for (QaRow& row : plan_rows(options)) {
+  for (QaRow& row : plan_rows(options, codecs, configuration.codec.preset)) {
     measure_row(context, row, report.answers);
+    for (const QaRow& earlier : report.rows) {
+      if (!first && earlier.retrieval == row.retrieval && earlier.top_k == row.top_k) {
+        row.recall_at_k = earlier.recall_at_k;  // retrieval is the same in every store
+      }
+    }
     report.rows.push_back(std::move(row));
+  }
+}
+
+}  // namespace
+
+QaReport measure_qa(const QaBenchOptions& options) {
+  check(options);
+  const std::vector<QaQuestion> all = load_questions(options.questions);
+  const std::vector<Document> documents =
+      documents_to_publish(options, sample_questions(all, options.seed, options.limit));
+  const bool wants_kv = std::count(options.codecs.begin(), options.codecs.end(), "kv") > 0;
+
+  service::Configuration configuration = options.configuration;
+  configuration.answer.codec = wants_kv ? "kv" : "text";
+  for (const int64_t k : options.top_k) {
+    configuration.answer.max_chunks = std::max(configuration.answer.max_chunks, k);
+  }
+  const service::Models models = service::load_models(configuration);
+  QaReport report;
+  const backbone::DevicePolicy& policy = models.decoder->policy();
+  report.device = policy.reason;
+  report.dtype = c10::toString(policy.dtype);
+  report.threads = policy.threads;
+
+  std::vector<std::string> presets = options.presets;
+  if (presets.empty() || !wants_kv) {
+    presets = {configuration.codec.preset};
+  }
+  std::vector<std::string> codecs = options.codecs;
+  for (const std::string& preset : presets) {
+    configuration.codec.preset = preset;
+    configuration.directory = options.presets.empty()
+                                  ? options.configuration.directory
+                                  : options.configuration.directory + "/" + preset;
+    measure_store(options, configuration, models, documents, all, codecs, report);
+    codecs = {"kv"};  // the others do not depend on the preset
   }
   return report;
 }

@@ -9,7 +9,7 @@ namespace alluvium::memory_bank {
 namespace {
 
 /// Raised whenever a codec's memories change their meaning.
-constexpr int kCodecVersion = 1;
+constexpr int kCodecVersion = 2;
 
 const CodecContext& check_context(const CodecContext& context) {
   ALLUVIUM_CHECK(context.decoder != nullptr && context.tokenizer != nullptr &&
@@ -33,17 +33,21 @@ CodecBase::CodecBase(const CodecContext& context, const char* name, const std::s
   fingerprint_ = digest.finish();
 }
 
-std::vector<backbone::ReadResult> CodecBase::read_after_prefix(
-    std::span<const std::span<const backbone::TokenId>> texts) const {
+backbone::KvCache CodecBase::start_after_prefix(int64_t room) const {
   backbone::KvPrefix start;
   start.segments.push_back(prefix().segment);
   start.next_position = prefix_length();
+  return decoder().start(start, room);
+}
+
+std::vector<backbone::ReadResult> CodecBase::read_after_prefix(
+    std::span<const std::span<const backbone::TokenId>> texts) const {
   std::vector<backbone::KvCache> caches;
   caches.reserve(texts.size());  // requests point into it
   std::vector<backbone::ReadRequest> requests;
   for (const auto& tokens : texts) {
     ALLUVIUM_CHECK(!tokens.empty(), "a chunk must have at least one token");
-    caches.push_back(decoder().start(start, static_cast<int64_t>(tokens.size())));
+    caches.push_back(start_after_prefix(static_cast<int64_t>(tokens.size())));
     backbone::ReadRequest request;
     request.cache = &caches.back();
     request.tokens = tokens;

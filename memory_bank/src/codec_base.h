@@ -20,15 +20,19 @@ class CodecBase : public Codec {
   std::vector<Memory> compress(std::span<const Chunk> chunks) const override;
 
  protected:
-  /// storage: dtype of stored tensors, or "tokens". Throws InvalidArgument when the context lacks
+  /// storage: everything that decides what is stored, in words; "tokens" when nothing else is. Throws InvalidArgument when the context lacks
   /// something or an option is out of range.
   CodecBase(const CodecContext& context, const char* name, const std::string& storage);
 
   const backbone::Decoder& decoder() const { return *context_.decoder; }
+  const backbone::Tokenizer& tokenizer() const { return *context_.tokenizer; }
   const SharedPrefix& prefix() const { return *context_.prefix; }
   const CodecOptions& options() const { return context_.options; }
 
   int64_t prefix_length() const { return static_cast<int64_t>(prefix().tokens.size()); }
+
+  /// A cache that holds the shared prefix.
+  backbone::KvCache start_after_prefix(int64_t room) const;
 
   /// Keys and values of each token span, read right after the shared prefix, all in one batch.
   std::vector<backbone::ReadResult> read_after_prefix(

@@ -1,3 +1,6 @@
+#include "alluvium/memory_bank/kv_codec.h"
+
+#include <algorithm>
 #include <utility>
 
 #include <ATen/ops/all.h>
@@ -5,15 +8,20 @@
 
 #include "alluvium/core/error.h"
 #include "codec_base.h"
+#include "kv/budget.h"
+#include "kv/observer.h"
+#include "kv/settings.h"
+#include "kv/storage.h"
 #include "prefix_layout.h"
 
 namespace alluvium::memory_bank {
 namespace {
 
-at::ScalarType storage_type(const CodecContext& context) {
+/// What memories are decoded to.
+at::ScalarType decoded_type(const CodecContext& context, const KvSettings& settings) {
   const at::ScalarType compute =
       context.decoder != nullptr ? context.decoder->policy().dtype : at::kFloat;
-  switch (context.options.kv_bits) {
+  switch (settings.key_bits) {
     case 32:
       return at::kFloat;
     case 16:
@@ -24,34 +32,82 @@ at::ScalarType storage_type(const CodecContext& context) {
   }
 }
 
-/// Reads a chunk once and keeps the pre-RoPE keys and the values of every layer.
-///
-/// Source : docs/ARCHITECTURE.md names the stages; lossless here: nothing is evicted, storage
-/// rounds to 16 bits at most.
-class KvCodec final : public CodecBase {
- public:
-  explicit KvCodec(const CodecContext& context)
-      : CodecBase(context, "kv", at::toString(storage_type(context))),
-        storage_(storage_type(context)),
-        scheme_(parse_position_scheme(context.options.positions)) {}
+std::string describe(const CodecContext& context) {
+  const KvSettings settings = resolve_settings(context.options);
+  return fmt::format("{} {}", at::toString(decoded_type(context, settings)), settings.describe());
+}
 
+/// Reads a chunk once and keeps pre-RoPE keys and values: all of them as they are, or the rows an
+/// observer finds, quantised.
+///
+/// Source : the stages are those of kv/: observer, budget, quantise, layer_section.
+class StagedKvCodec final : public CodecBase, public KvStages {
+ public:
+  explicit StagedKvCodec(const CodecContext& context)
+      : CodecBase(context, "kv", describe(context)),
+        settings_(resolve_settings(context.options)),
+        type_(decoded_type(context, settings_)),
+        scheme_(parse_position_scheme(context.options.positions)) {
+    if (settings_.evicts()) {
+      observer_ = make_observer(
+          settings_.observer, {.decoder = decoder(), .tokenizer = tokenizer(), .prefix = prefix()});
+    }
+  }
+
+  const Codec& codec() const override { return *this; }
+  const std::string& observer() const override { return settings_.observer; }
   const char* name() const override { return "kv"; }
   bool stores_tensors() const override { return true; }
 
   std::vector<Memory> compress(std::span<const Chunk> chunks) const override {
-    std::vector<std::span<const backbone::TokenId>> texts;
-    for (const Chunk& chunk : chunks) {
-      texts.emplace_back(chunk.tokens);
-    }
-    const std::vector<backbone::ReadResult> results = read_after_prefix(texts);
+    std::vector<ObservedReading> readings = observe(chunks);
     std::vector<Memory> memories;
     for (std::size_t i = 0; i < chunks.size(); ++i) {
-      Memory memory = remember_tokens(chunks[i]);
-      memory.keys = to_storage(results[i].keys);
-      memory.values = to_storage(results[i].values);
-      memories.push_back(std::move(memory));
+      memories.push_back(keep(chunks[i], readings[i]));
+      readings[i] = {};
     }
     return memories;
+  }
+
+  std::vector<ObservedReading> observe(std::span<const Chunk> chunks) const override {
+    std::vector<backbone::KvCache> caches;
+    const std::vector<backbone::ReadResult> reads = read(chunks, caches);
+    std::vector<ObservedReading> readings;
+    std::vector<ObservedChunk> observed;
+    std::vector<std::size_t> owners;
+    for (std::size_t i = 0; i < chunks.size(); ++i) {
+      readings.push_back({reads[i].keys, reads[i].values, {}});
+      if (is_observed(chunks[i])) {
+        observed.push_back({chunks[i].tokens, &reads[i], &caches[i]});
+        owners.push_back(i);
+      }
+    }
+    if (!observed.empty()) {
+      std::vector<RowScores> scores = observer_->score(observed);
+      for (std::size_t i = 0; i < owners.size(); ++i) {
+        readings[owners[i]].rows = std::move(scores[i]);
+      }
+    }
+    return readings;
+  }
+
+  Memory keep(const Chunk& chunk, const ObservedReading& reading) const override {
+    Memory memory = remember_tokens(chunk);
+    const KeptRows kept = choose(chunk, reading.rows);
+    if (!settings_.quantised() && kept.everything()) {
+      memory.keys = as_it_is(reading.keys);
+      memory.values = as_it_is(reading.values);
+      return memory;
+    }
+    auto stored = std::make_shared<const StoredKv>(
+        store_kv(reading.keys, reading.values, kept, type_, settings_));
+    std::vector<StoredLayer> layers;
+    for (const StoredKv::Layer& layer : stored->layers) {
+      layers.push_back({layer.key_bits, layer.value_bits, layer.section});
+    }
+    load_kv(*stored, layers, memory);  // what attention will see is what the record gives
+    memory.stored = std::move(stored);
+    return memory;
   }
 
   backbone::KvPrefix to_prefix(std::span<const std::shared_ptr<const Memory>> memories,
@@ -61,7 +117,8 @@ class KvCodec final : public CodecBase {
       ALLUVIUM_CHECK(memory->fingerprint == fingerprint(),
                      "a memory made under {} is not attended to by a model with {}",
                      to_hex(memory->fingerprint), to_hex(fingerprint()));
-      ALLUVIUM_CHECK(memory->keys.defined() && memory->keys.size(2) == memory->length(),
+      ALLUVIUM_CHECK(memory->keys.defined() &&
+                         (!memory->kept.everything() || memory->keys.size(2) == memory->length()),
                      "a memory of {} tokens lacks their keys", memory->length());
       lengths.push_back(memory->length());
     }
@@ -71,13 +128,53 @@ class KvCodec final : public CodecBase {
   }
 
  private:
+  bool is_observed(const Chunk& chunk) const {
+    return observer_ != nullptr &&
+           static_cast<int64_t>(chunk.tokens.size()) >= settings_.whole_below;
+  }
+
+  /// Reads every chunk behind the shared prefix, all in one batch, into caches with room for the
+  /// observer.
+  std::vector<backbone::ReadResult> read(std::span<const Chunk> chunks,
+                                         std::vector<backbone::KvCache>& caches) const {
+    caches.reserve(chunks.size());  // requests point into it
+    std::vector<backbone::ReadRequest> requests;
+    for (const Chunk& chunk : chunks) {
+      ALLUVIUM_CHECK(!chunk.tokens.empty(), "a chunk must have at least one token");
+      const auto n = static_cast<int64_t>(chunk.tokens.size());
+      caches.push_back(start_after_prefix(n + (is_observed(chunk) ? observer_->room(n) : 0)));
+      backbone::ReadRequest& request = requests.emplace_back();
+      request.cache = &caches.back();
+      request.tokens = chunk.tokens;
+      request.capture = true;
+      request.queries = is_observed(chunk) && observer_->needs_queries();
+    }
+    return requests.empty() ? std::vector<backbone::ReadResult>{} : decoder().read(requests);
+  }
+
+  KeptRows choose(const Chunk& chunk, const RowScores& rows) const {
+    const auto n = static_cast<int64_t>(chunk.tokens.size());
+    if (!settings_.evicts() || !rows.scores.defined() || n < settings_.whole_below) {
+      return {};
+    }
+    std::vector<uint8_t> mask(chunk.tokens.size(), 0);
+    std::fill_n(mask.begin(), std::min(n, settings_.sink_rows), uint8_t{1});
+    const int64_t tail = std::min(
+        rows.protected_tail, static_cast<int64_t>(settings_.keep * static_cast<double>(n) / 2));
+    std::fill(mask.end() - tail, mask.end(), uint8_t{1});
+    return choose_rows(rows.scores, {.budget = settings_.budget,
+                                     .keep = settings_.keep,
+                                     .floor_rows = settings_.floor_rows,
+                                     .keep_mask = std::move(mask)});
+  }
+
   std::vector<backbone::KvSegment> place(
       std::span<const std::shared_ptr<const Memory>> memories) const {
     std::vector<backbone::KvSegment> documents;
     int64_t first = prefix_length();
     // The best comes first from the caller and stands last in a sequence, next to the question.
     for (auto memory = memories.rbegin(); memory != memories.rend(); ++memory) {
-      documents.push_back(place_document((*memory)->keys, (*memory)->values, first));
+      documents.push_back(place_rows(**memory, first));
       if (scheme_ == PositionScheme::sequential) {
         first += (*memory)->length();
       }
@@ -87,24 +184,30 @@ class KvCodec final : public CodecBase {
 
   /// A tensor of its own on the CPU. Throws NumericError when a value is not finite: such a memory
   /// would poison every answer.
-  at::Tensor to_storage(const at::Tensor& captured) const {
+  at::Tensor as_it_is(const at::Tensor& captured) const {
     const at::Tensor stored =
-        captured.to(at::TensorOptions().dtype(storage_).device(at::kCPU)).contiguous();
+        captured.to(at::TensorOptions().dtype(type_).device(at::kCPU)).contiguous();
     if (!at::isfinite(stored).all().item<bool>()) {
       throw NumericError(
-          fmt::format("keys or values of a chunk are not finite in {}", at::toString(storage_)));
+          fmt::format("keys or values of a chunk are not finite in {}", at::toString(type_)));
     }
     return stored;
   }
 
-  const at::ScalarType storage_;
+  const KvSettings settings_;
+  const at::ScalarType type_;
   const PositionScheme scheme_;
+  std::unique_ptr<Observer> observer_;
 };
 
 }  // namespace
 
 std::unique_ptr<Codec> make_kv_codec(const CodecContext& context) {
-  return std::make_unique<KvCodec>(context);
+  return std::make_unique<StagedKvCodec>(context);
+}
+
+std::unique_ptr<KvStages> make_kv_stages(const CodecContext& context) {
+  return std::make_unique<StagedKvCodec>(context);
 }
 
 }  // namespace alluvium::memory_bank

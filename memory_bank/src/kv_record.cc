@@ -1,19 +1,21 @@
 #include "alluvium/memory_bank/kv_record.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
+#include <limits>
 #include <type_traits>
-
-#include <ATen/ops/empty.h>
 
 #include "alluvium/core/crc32c.h"
 #include "alluvium/core/error.h"
+#include "kv/storage.h"
 
 namespace alluvium::memory_bank {
 namespace {
 
 constexpr std::array<char, 4> kMagic = {'A', 'K', 'V', 'M'};
-constexpr uint16_t kVersion = 1;
+constexpr uint16_t kVersion = 2;
+constexpr uint16_t kEvicted = 1;  // flag: sections begin with bit maps of kept rows
 constexpr std::size_t kAlignment = 64;
 
 enum class StoredType : uint8_t { f32 = 1, f16 = 2, bf16 = 3 };
@@ -22,17 +24,16 @@ enum class StoredType : uint8_t { f32 = 1, f16 = 2, bf16 = 3 };
 struct Header {
   std::array<char, 4> magic;
   uint16_t version;
-  uint16_t flags;  // none defined
+  uint16_t flags;
   Digest fingerprint;
   Digest document_sha;
   uint32_t tokens;
   uint32_t layers;
   uint32_t kv_heads;
   uint32_t head_dim;
-  uint8_t key_bits;
-  uint8_t value_bits;
-  StoredType key_type;
-  StoredType value_type;
+  StoredType type;   // what keys and values are decoded to
+  uint8_t id_width;  // bytes of a token id: 2 or 4
+  uint16_t key_group;
   uint32_t id_bytes;  // of all token ids
   uint64_t record_bytes;
   uint8_t reserved[16];
@@ -42,11 +43,15 @@ struct Header {
 static_assert(sizeof(Header) == 128 && std::is_trivially_copyable_v<Header>);
 static_assert(offsetof(Header, header_crc) == 124);
 
-/// Where a layer's sections begin, from the start of the record.
+/// A layer's section, from the start of the record.
 struct LayerEntry {
-  uint64_t keys;
-  uint64_t values;
+  uint64_t begin;
+  uint64_t bytes;
+  uint8_t key_bits;
+  uint8_t value_bits;
+  uint8_t reserved[6];
 };
+static_assert(sizeof(LayerEntry) == 24 && std::is_trivially_copyable_v<LayerEntry>);
 
 std::size_t align(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -77,27 +82,11 @@ at::ScalarType scalar_type(StoredType type) {
       fmt::format("memory record: unknown element type {}", static_cast<int>(type)));
 }
 
-/// Sizes and places that follow from the header's counts.
-struct Layout {
-  std::size_t ids;
-  std::size_t directory;
-  std::size_t sections;
-  std::size_t section_bytes;
-  std::size_t section_stride;
-  std::size_t record_bytes;
-
-  Layout(uint64_t tokens, uint64_t layers, uint64_t kv_heads, uint64_t head_dim, uint64_t width)
-      : ids(sizeof(Header)),
-        directory(align(ids + tokens * sizeof(backbone::TokenId))),
-        sections(align(directory + layers * sizeof(LayerEntry))),
-        section_bytes(kv_heads * tokens * head_dim * width),
-        section_stride(align(section_bytes)),
-        record_bytes(sections + 2 * layers * section_stride) {}
-};
-
-void check_memory(const Memory& memory) {
-  ALLUVIUM_CHECK(memory.keys.defined() && memory.keys.dim() == 4,
-                 "a memory record needs keys of shape [layers, kv_heads, n, head_dim]");
+StoredKv store_as_they_are(const Memory& memory) {
+  ALLUVIUM_CHECK(
+      memory.kept.everything() && memory.keys.defined() && memory.keys.dim() == 4,
+      "a memory record needs keys of shape [layers, kv_heads, n, head_dim], or what they "
+      "are stored as");
   ALLUVIUM_CHECK(memory.values.defined() && memory.values.sizes() == memory.keys.sizes() &&
                      memory.values.scalar_type() == memory.keys.scalar_type(),
                  "keys and values of a memory must have one shape and dtype");
@@ -105,6 +94,9 @@ void check_memory(const Memory& memory) {
                  "a memory to be stored must be on the CPU");
   ALLUVIUM_CHECK(memory.keys.size(2) == memory.length(), "a memory of {} tokens has {} slots",
                  memory.length(), memory.keys.size(2));
+  const at::ScalarType type = memory.keys.scalar_type();
+  stored_type(type);  // refuses others
+  return store_kv(memory.keys, memory.values, {}, type, {});
 }
 
 void require(bool condition, const char* what) {
@@ -113,6 +105,17 @@ void require(bool condition, const char* what) {
   }
 }
 
+/// Where the parts stand; follows from the header's counts.
+struct Layout {
+  std::size_t ids = sizeof(Header);
+  std::size_t directory;
+  std::size_t sections;
+
+  Layout(std::size_t id_bytes, std::size_t layers)
+      : directory(align(ids + id_bytes)),
+        sections(align(directory + layers * sizeof(LayerEntry))) {}
+};
+
 Header read_header(std::span<const std::byte> record) {
   require(record.size() >= sizeof(Header), "shorter than its header");
   Header header;
@@ -120,67 +123,130 @@ Header read_header(std::span<const std::byte> record) {
   require(header.magic == kMagic, "wrong magic");
   require(crc32c(record.data(), offsetof(Header, header_crc)) == header.header_crc,
           "the header's CRC does not match");
-  if (header.version != kVersion || header.flags != 0) {
+  if (header.version != kVersion || (header.flags & ~kEvicted) != 0) {
     throw NotSupported(
-        fmt::format("memory record of version {} with flags {:#x}; this build reads "
-                    "version {} without flags",
+        fmt::format("memory record of version {} with flags {:#x}; this build reads version {}",
                     header.version, header.flags, kVersion));
   }
   require(header.record_bytes == record.size(), "its length is not the one in its header");
   return header;
 }
 
-/// Multiplying the four counts cannot wrap when each fits the record they describe.
+/// Multiplying the counts cannot wrap, and nothing of their size is allocated, when each fits the
+/// record they describe: a number takes two bits at least.
 void check_counts(const Header& header) {
-  const uint64_t width = at::elementSize(scalar_type(header.key_type));
-  require(header.value_type == header.key_type && header.key_bits == 8 * width &&
-              header.value_bits == 8 * width,
-          "its element types contradict each other");
-  require(header.id_bytes == uint64_t{header.tokens} * sizeof(backbone::TokenId),
+  require(header.tokens > 0 && (header.id_width == 2 || header.id_width == 4) &&
+              header.id_bytes == uint64_t{header.tokens} * header.id_width &&
+              header.id_bytes <= header.record_bytes,
           "its token bytes do not fit its token count");
-  uint64_t product = width;
-  for (const uint64_t count : {header.tokens, header.layers, header.kv_heads, header.head_dim}) {
-    require(count > 0 && product <= header.record_bytes / count, "its shape exceeds its length");
+  require(header.key_group > 0, "its keys have no group");
+  require(header.layers <= header.record_bytes / sizeof(LayerEntry),
+          "its layers exceed its length");
+  const uint64_t most = 4 * header.record_bytes;
+  uint64_t product = 1;
+  const uint64_t rows = (header.flags & kEvicted) != 0 ? 1 : header.tokens;
+  for (const uint64_t count :
+       {rows, uint64_t{header.layers}, uint64_t{header.kv_heads}, uint64_t{header.head_dim}}) {
+    require(count > 0 && product <= most / count, "its shape exceeds its length");
     product *= count;
   }
+}
+
+bool known_bits(int64_t bits, at::ScalarType type) {
+  return bits == 2 || bits == 3 || bits == 4 || bits == 8 ||
+         bits == static_cast<int64_t>(8 * at::elementSize(type));
+}
+
+std::vector<StoredLayer> read_directory(std::span<const std::byte> record, const Header& header,
+                                        const Layout& layout) {
+  std::vector<StoredLayer> layers;
+  require(layout.sections <= record.size(), "its directory exceeds its length");
+  std::size_t next = layout.sections;
+  for (std::size_t i = 0; i < header.layers; ++i) {
+    LayerEntry entry;
+    std::memcpy(&entry, record.data() + layout.directory + i * sizeof(entry), sizeof(entry));
+    require(entry.begin == next && entry.bytes <= record.size() - next,
+            "a layer's section lies outside it");
+    require(known_bits(entry.key_bits, scalar_type(header.type)) &&
+                known_bits(entry.value_bits, scalar_type(header.type)),
+            "a layer's bits are not known");
+    layers.push_back({entry.key_bits, entry.value_bits, record.subspan(next, entry.bytes)});
+    next = std::min(align(next + entry.bytes), record.size());
+  }
+  require(next == record.size(), "its shape does not fit its length");
+  return layers;
+}
+
+void write_ids(const std::vector<backbone::TokenId>& tokens, std::size_t width, std::byte* out) {
+  if (width == sizeof(backbone::TokenId)) {
+    std::memcpy(out, tokens.data(), tokens.size() * width);
+    return;
+  }
+  for (const backbone::TokenId token : tokens) {
+    const auto id = static_cast<uint16_t>(token);
+    std::memcpy(out, &id, sizeof(id));
+    out += sizeof(id);
+  }
+}
+
+std::vector<backbone::TokenId> read_ids(const std::byte* from, std::size_t count,
+                                        std::size_t width) {
+  std::vector<backbone::TokenId> tokens(count);
+  if (width == sizeof(backbone::TokenId)) {
+    std::memcpy(tokens.data(), from, count * width);
+    return tokens;
+  }
+  for (backbone::TokenId& token : tokens) {
+    uint16_t id;
+    std::memcpy(&id, from, sizeof(id));
+    from += sizeof(id);
+    token = id;
+  }
+  return tokens;
 }
 
 }  // namespace
 
 std::vector<std::byte> encode_record(const Memory& memory) {
-  check_memory(memory);
-  const at::Tensor keys = memory.keys.contiguous();
-  const at::Tensor values = memory.values.contiguous();
-  const auto width = static_cast<uint8_t>(8 * keys.element_size());
+  const StoredKv plain = memory.stored ? StoredKv{} : store_as_they_are(memory);
+  const StoredKv& stored = memory.stored ? *memory.stored : plain;
+  const bool narrow = std::all_of(memory.tokens.begin(), memory.tokens.end(), [](auto token) {
+    return token >= 0 && token <= std::numeric_limits<uint16_t>::max();
+  });
 
   Header header{};
   header.magic = kMagic;
   header.version = kVersion;
+  header.flags = stored.everything ? 0 : kEvicted;
   header.fingerprint = memory.fingerprint;
   header.document_sha = memory.document_sha;
-  header.layers = static_cast<uint32_t>(keys.size(0));
-  header.kv_heads = static_cast<uint32_t>(keys.size(1));
-  header.tokens = static_cast<uint32_t>(keys.size(2));
-  header.head_dim = static_cast<uint32_t>(keys.size(3));
-  header.key_bits = header.value_bits = width;
-  header.key_type = header.value_type = stored_type(keys.scalar_type());
-  header.id_bytes = header.tokens * static_cast<uint32_t>(sizeof(backbone::TokenId));
-  const Layout layout(header.tokens, header.layers, header.kv_heads, header.head_dim,
-                      keys.element_size());
-  header.record_bytes = layout.record_bytes;
+  header.tokens = static_cast<uint32_t>(memory.tokens.size());
+  header.layers = static_cast<uint32_t>(stored.layers.size());
+  header.kv_heads = static_cast<uint32_t>(stored.kv_heads);
+  header.head_dim = static_cast<uint32_t>(stored.head_dim);
+  header.type = stored_type(stored.type);
+  header.id_width = narrow ? sizeof(uint16_t) : sizeof(backbone::TokenId);
+  header.key_group = static_cast<uint16_t>(stored.key_group);
+  header.id_bytes = header.tokens * header.id_width;
+  const Layout layout(header.id_bytes, header.layers);
+  header.record_bytes = layout.sections;
+  for (const StoredKv::Layer& layer : stored.layers) {
+    header.record_bytes += align(layer.section.size());
+  }
 
-  std::vector<std::byte> record(layout.record_bytes);
-  std::memcpy(record.data() + layout.ids, memory.tokens.data(), header.id_bytes);
-  const auto* key_bytes = static_cast<const std::byte*>(keys.const_data_ptr());
-  const auto* value_bytes = static_cast<const std::byte*>(values.const_data_ptr());
-  std::size_t section = layout.sections;
-  for (std::size_t layer = 0; layer < header.layers; ++layer) {
-    const LayerEntry entry{section, section + layout.section_stride};
-    std::memcpy(record.data() + layout.directory + layer * sizeof(entry), &entry, sizeof(entry));
-    const std::size_t from = layer * layout.section_bytes;
-    std::memcpy(record.data() + entry.keys, key_bytes + from, layout.section_bytes);
-    std::memcpy(record.data() + entry.values, value_bytes + from, layout.section_bytes);
-    section += 2 * layout.section_stride;
+  std::vector<std::byte> record(header.record_bytes);
+  write_ids(memory.tokens, header.id_width, record.data() + layout.ids);
+  std::size_t begin = layout.sections;
+  for (std::size_t i = 0; i < stored.layers.size(); ++i) {
+    const StoredKv::Layer& layer = stored.layers[i];
+    LayerEntry entry{};
+    entry.begin = begin;
+    entry.bytes = layer.section.size();
+    entry.key_bits = static_cast<uint8_t>(layer.key_bits);
+    entry.value_bits = static_cast<uint8_t>(layer.value_bits);
+    std::memcpy(record.data() + layout.directory + i * sizeof(entry), &entry, sizeof(entry));
+    std::memcpy(record.data() + begin, layer.section.data(), layer.section.size());
+    begin += align(layer.section.size());
   }
   header.payload_crc = crc32c(record.data() + sizeof(header), record.size() - sizeof(header));
   header.header_crc = crc32c(&header, offsetof(Header, header_crc));
@@ -191,10 +257,8 @@ std::vector<std::byte> encode_record(const Memory& memory) {
 Memory decode_record(std::span<const std::byte> record) {
   const Header header = read_header(record);
   check_counts(header);
-  const at::ScalarType type = scalar_type(header.key_type);
-  const Layout layout(header.tokens, header.layers, header.kv_heads, header.head_dim,
-                      at::elementSize(type));
-  require(layout.record_bytes == record.size(), "its shape does not fit its length");
+  const Layout layout(header.id_bytes, header.layers);
+  const std::vector<StoredLayer> layers = read_directory(record, header, layout);
   require(
       crc32c(record.data() + sizeof(header), record.size() - sizeof(header)) == header.payload_crc,
       "the payload's CRC does not match");
@@ -202,26 +266,14 @@ Memory decode_record(std::span<const std::byte> record) {
   Memory memory;
   memory.fingerprint = header.fingerprint;
   memory.document_sha = header.document_sha;
-  memory.tokens.resize(header.tokens);
-  std::memcpy(memory.tokens.data(), record.data() + layout.ids, header.id_bytes);
-  const std::array<int64_t, 4> shape = {header.layers, header.kv_heads, header.tokens,
-                                        header.head_dim};
-  memory.keys = at::empty(shape, at::TensorOptions().dtype(type));
-  memory.values = at::empty(shape, at::TensorOptions().dtype(type));
-  auto* keys = static_cast<std::byte*>(memory.keys.mutable_data_ptr());
-  auto* values = static_cast<std::byte*>(memory.values.mutable_data_ptr());
-  for (std::size_t layer = 0; layer < header.layers; ++layer) {
-    LayerEntry entry;
-    std::memcpy(&entry, record.data() + layout.directory + layer * sizeof(entry), sizeof(entry));
-    for (const uint64_t start : {entry.keys, entry.values}) {
-      require(start >= layout.sections && start <= record.size() - layout.section_bytes,
-              "a layer's section lies outside it");
-    }
-    std::memcpy(keys + layer * layout.section_bytes, record.data() + entry.keys,
-                layout.section_bytes);
-    std::memcpy(values + layer * layout.section_bytes, record.data() + entry.values,
-                layout.section_bytes);
-  }
+  memory.tokens = read_ids(record.data() + layout.ids, header.tokens, header.id_width);
+  StoredKv stored;
+  stored.kv_heads = header.kv_heads;
+  stored.head_dim = header.head_dim;
+  stored.key_group = header.key_group;
+  stored.type = scalar_type(header.type);
+  stored.everything = (header.flags & kEvicted) == 0;
+  load_kv(stored, layers, memory);
   return memory;
 }
 

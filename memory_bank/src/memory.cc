@@ -4,7 +4,13 @@ namespace alluvium::memory_bank {
 
 std::size_t Memory::resident_bytes() const {
   std::size_t bytes = tokens.size() * sizeof(backbone::TokenId);
-  for (const at::Tensor* tensor : {&keys, &values}) {
+  bytes += kept.counts.size() * sizeof(int64_t);
+  if (stored) {
+    for (const StoredKv::Layer& layer : stored->layers) {
+      bytes += layer.section.size();
+    }
+  }
+  for (const at::Tensor* tensor : {&keys, &values, &kept.positions}) {
     if (tensor->defined()) {
       bytes += tensor->nbytes();
     }

@@ -5,9 +5,11 @@
 #include <numeric>
 #include <utility>
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 
 #include "alluvium/core/error.h"
+#include "kv/settings.h"
 
 namespace alluvium::memory_bank {
 
@@ -24,8 +26,7 @@ PositionScheme parse_position_scheme(const std::string& word) {
 
 void check_codec_options(const CodecOptions& options) {
   parse_position_scheme(options.positions);
-  ALLUVIUM_CHECK(options.kv_bits == 0 || options.kv_bits == 16 || options.kv_bits == 32,
-                 "codec.kv_bits must be 0, 16 or 32, got {}", options.kv_bits);
+  resolve_settings(options);
   ALLUVIUM_CHECK(std::isfinite(options.temperature) && options.temperature > 0,
                  "codec.temperature must be positive, got {}", options.temperature);
   ALLUVIUM_CHECK(std::isfinite(options.lse_scale) && options.lse_scale > 0,
@@ -56,6 +57,20 @@ backbone::KvSegment place_document(const at::Tensor& keys, const at::Tensor& val
   segment.keys = keys;
   segment.values = values;
   segment.positions = at::arange(first, first + keys.size(2), at::TensorOptions().dtype(at::kLong));
+  segment.key_space = backbone::KeySpace::pre_rope;
+  segment.context = true;
+  return segment;
+}
+
+backbone::KvSegment place_rows(const Memory& memory, int64_t first) {
+  if (memory.kept.everything()) {
+    return place_document(memory.keys, memory.values, first);
+  }
+  backbone::KvSegment segment;
+  segment.keys = memory.keys;
+  segment.values = memory.values;
+  segment.positions = memory.kept.positions + first;
+  segment.row_counts = memory.kept.counts;
   segment.key_space = backbone::KeySpace::pre_rope;
   segment.context = true;
   return segment;

@@ -21,10 +21,6 @@ enum class PositionScheme { parallel, sequential };
 /// Throws InvalidArgument on an unknown word.
 PositionScheme parse_position_scheme(const std::string& word);
 
-/// Throws InvalidArgument on a temperature or scale that is not positive, or other storage bits
-/// than 0, 16 and 32.
-void check_codec_options(const CodecOptions& options);
-
 /// Where text after the documents begins. lengths: tokens of each document.
 int64_t next_position(PositionScheme scheme, int64_t prefix_length,
                       std::span<const int64_t> lengths);
@@ -34,6 +30,9 @@ void check_room(const backbone::DecoderGeometry& geometry, int64_t next, int64_t
 
 /// Slots of one document with pre-RoPE keys at positions first, first + 1, ...
 backbone::KvSegment place_document(const at::Tensor& keys, const at::Tensor& values, int64_t first);
+
+/// The same for the kept rows of a document, each at its own token's position.
+backbone::KvSegment place_rows(const Memory& memory, int64_t first);
 
 /// Prefix and documents with the settings for that many documents: one document, or documents in
 /// sequence, are attended to as plain text.

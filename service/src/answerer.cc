@@ -1,6 +1,7 @@
 #include "answerer.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string_view>
 #include <utility>
 
@@ -75,7 +76,7 @@ Answer Answerer::answer(const Question& question, const backbone::TextCallback& 
   const backbone::Decoder& decoder = *context_.models.decoder;
   backbone::KvCache cache =
       decoder.start(codec->to_prefix(memories, request.room()), request.room());
-  answer.memory_slots = cache.slots();
+  answer.memory_slots = std::llround(cache.mean_slots());
   answer.load_ms = part.elapsed_ms();
 
   const double before_generation_ms = whole.elapsed_ms();

@@ -143,6 +143,7 @@ std::string print_value(const ConfigurationValue& value) {
 Configuration default_configuration() {
   Configuration configuration;
   configuration.prompt = default_prompt();
+  configuration.codec.preset = "default";
   return configuration;
 }
 
@@ -185,6 +186,7 @@ void validate_configuration(const Configuration& configuration) {
                      configuration.endpoint.port != configuration.endpoint.events_port,
                  "endpoint.port and endpoint.events_port must differ, both are {}",
                  configuration.endpoint.port);
+  memory_bank::check_codec_options(configuration.codec);
 }
 
 std::string to_toml(const Configuration& configuration) {

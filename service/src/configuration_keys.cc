@@ -41,7 +41,20 @@ std::vector<ConfigurationKey> make_keys() {
       {"prompt.stop", ALLUVIUM_FIELD(prompt.stop)},
       {"prompt.max_chunk_tokens", ALLUVIUM_FIELD(prompt.max_chunk_tokens), 32, 1 << 20},
 
-      {"codec.kv_bits", ALLUVIUM_FIELD(codec.kv_bits), 0, 32},
+      {"codec.preset", ALLUVIUM_FIELD(codec.preset), 0, 0, memory_bank::kv_presets()},
+      {"codec.keep", ALLUVIUM_FIELD(codec.keep), 0, 1},
+      {"codec.observer",
+       ALLUVIUM_FIELD(codec.observer),
+       0,
+       0,
+       {"preset", "repeat", "expected_attention", "tail", "h2o", "keydiff", "random"}},
+      {"codec.budget",
+       ALLUVIUM_FIELD(codec.budget),
+       0,
+       0,
+       {"preset", "global", "curves", "uniform", "pyramid"}},
+      {"codec.key_bits", ALLUVIUM_FIELD(codec.key_bits), 0, 32},
+      {"codec.value_bits", ALLUVIUM_FIELD(codec.value_bits), 0, 32},
       {"codec.positions", ALLUVIUM_FIELD(codec.positions), 0, 0, {"parallel", "sequential"}},
       {"codec.temperature", ALLUVIUM_FIELD(codec.temperature), 0.01, 100},
       {"codec.lse_scale", ALLUVIUM_FIELD(codec.lse_scale), 0.01, 100},
@@ -123,11 +136,6 @@ void check_word(const ConfigurationKey& key, const std::string& value) {
 void check_special(const ConfigurationKey& key, const Configuration& configuration) {
   if (key.name == "endpoint.address") {
     check_loopback(configuration.endpoint.address);
-  }
-  if (key.name == "codec.kv_bits") {
-    const int64_t bits = configuration.codec.kv_bits;
-    ALLUVIUM_CHECK(bits == 0 || bits == 16 || bits == 32,
-                   "codec.kv_bits must be 0 (the compute dtype's width), 16 or 32, got {}", bits);
   }
   if (key.name == "directory") {
     ALLUVIUM_CHECK(!configuration.directory.empty(), "directory must not be empty");

@@ -98,5 +98,31 @@ TEST_CASE("bench: help is done, a missing option is usage", "[experiments]") {
   CHECK(experiments::run_bench({"crash", "--kills", "none"}) == 2);
 }
 
+TEST_CASE("bench qa: each preset has a store of its own, and its rows say which",
+          "[experiments][qa]") {
+  const auto encoder = default_encoder_path();
+  if (!encoder) {
+    WARN("skipped: the default encoder is not installed");
+    return;
+  }
+  const TemporaryDirectory directory;
+  QaBenchOptions options = small_bench(directory, *encoder);
+  options.codecs = {"text", "kv"};
+  options.presets = {"lossless", "safe"};
+  options.retrievals = {"gold"};
+  options.limit = 2;
+  const QaReport report = experiments::measure_qa(options);
+  REQUIRE(report.rows.size() == 3);
+  CHECK(report.documents <= 2);  // only those the questions name
+  CHECK(report.rows[0].codec == "text");
+  CHECK(report.rows[0].preset.empty());
+  CHECK(report.rows[1].preset == "lossless");
+  CHECK(report.rows[2].preset == "safe");
+  CHECK(report.rows[2].bytes_per_document < report.rows[1].bytes_per_document);
+  CHECK(report.rows[1].f1 == report.rows[0].f1);
+  options.presets = {"huge"};
+  CHECK_THROWS_AS(experiments::measure_qa(options), InvalidArgument);
+}
+
 }  // namespace
 }  // namespace alluvium::tests

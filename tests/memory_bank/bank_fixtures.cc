@@ -116,7 +116,9 @@ bool same_bits(const at::Tensor& a, const at::Tensor& b) {
 
 bool same_memory(const memory_bank::Memory& a, const memory_bank::Memory& b) {
   return a.fingerprint == b.fingerprint && a.document_sha == b.document_sha &&
-         a.tokens == b.tokens && same_bits(a.keys, b.keys) && same_bits(a.values, b.values);
+         a.tokens == b.tokens && same_bits(a.keys, b.keys) && same_bits(a.values, b.values) &&
+         a.kept.counts == b.kept.counts &&
+         (a.kept.everything() || same_bits(a.kept.positions, b.kept.positions));
 }
 
 std::vector<float> random_keys(Random& random, int64_t count, int64_t dimension) {

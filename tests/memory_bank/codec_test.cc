@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/abs.h>
@@ -13,90 +14,9 @@
 #include "support/catch.h"
 #include "support/paths.h"
 #include "support/synthetic_checkpoint.h"
+#include "tiny_model.h"
 
 namespace alluvium::tests {
-namespace {
-
-using backbone::TokenId;
-using memory_bank::Chunk;
-using memory_bank::Codec;
-using memory_bank::CodecContext;
-using memory_bank::CodecOptions;
-using memory_bank::CodecRegistry;
-using memory_bank::Memory;
-using Tokens = std::vector<TokenId>;
-using Memories = std::vector<std::shared_ptr<const Memory>>;
-
-const Tokens kPrefix = {0, 40, 41, 42};
-const Tokens kQuestion = {60, 61, 62, 63, 64};
-
-/// The tiny Llama with a shared prefix.
-struct TinyModel {
-  TemporaryDirectory directory;
-  std::string path = write_tiny_llama_gguf(directory.path(), 5);
-  std::unique_ptr<backbone::Checkpoint> checkpoint = backbone::open_checkpoint(path);
-  std::unique_ptr<backbone::Tokenizer> tokenizer = backbone::load_tokenizer(*checkpoint, path);
-  std::unique_ptr<backbone::Decoder> decoder =
-      backbone::load_decoder(*checkpoint, backbone::reference_policy());
-  memory_bank::SharedPrefix prefix = memory_bank::read_shared_prefix(*decoder, kPrefix);
-  CodecRegistry registry{"codec"};
-
-  TinyModel() { memory_bank::register_codecs(registry); }
-
-  std::unique_ptr<Codec> make(const std::string& name, const CodecOptions& options = {}) const {
-    return registry.make(name, CodecContext{decoder.get(), tokenizer.get(), &prefix, options});
-  }
-
-  /// Logits after each token of the question, attended to `prefix_for_it`.
-  at::Tensor ask(const backbone::KvPrefix& prefix_for_it) const {
-    backbone::KvCache cache = decoder->start(prefix_for_it, static_cast<int64_t>(kQuestion.size()));
-    return read(cache, kQuestion);
-  }
-
-  /// The same by reading everything as one text.
-  at::Tensor ask_plainly(const Tokens& document) const {
-    Tokens text = kPrefix;
-    text.insert(text.end(), document.begin(), document.end());
-    text.insert(text.end(), kQuestion.begin(), kQuestion.end());
-    backbone::KvCache cache = decoder->start({}, static_cast<int64_t>(text.size()));
-    const at::Tensor logits = read(cache, text);
-    const auto asked = static_cast<int64_t>(kQuestion.size());
-    return logits.narrow(0, logits.size(0) - asked, asked);
-  }
-
- private:
-  at::Tensor read(backbone::KvCache& cache, const Tokens& tokens) const {
-    backbone::ReadRequest request;
-    request.cache = &cache;
-    request.tokens = tokens;
-    request.logits = backbone::Logits::all;
-    return decoder->read({&request, 1}).front().logits;
-  }
-};
-
-Chunk chunk_of(TokenId first, std::size_t length) {
-  Chunk chunk;
-  for (std::size_t i = 0; i < length; ++i) {
-    chunk.tokens.push_back(static_cast<TokenId>((first + 7 * i) % TinyLlama::kVocabulary));
-  }
-  return chunk;
-}
-
-Memories compress(const Codec& codec, const std::vector<Chunk>& chunks) {
-  Memories memories;
-  for (Memory& memory : codec.compress(chunks)) {
-    memories.push_back(std::make_shared<const Memory>(std::move(memory)));
-  }
-  return memories;
-}
-
-double difference(const at::Tensor& a, const at::Tensor& b) {
-  REQUIRE(a.sizes() == b.sizes());
-  return at::max(at::abs(a - b)).item<double>();
-}
-
-}  // namespace
-
 TEST_CASE("codecs: one document answers as if it had been read", "[memory_bank][codec]") {
   const TinyModel model;
   const std::string name = GENERATE("text", "kv");
@@ -255,8 +175,33 @@ TEST_CASE("codecs: every part of the fingerprint changes it, load-time settings 
   options.temperature = 0.9;
   options.lse_scale = 0.9;
   CHECK(model.make("kv", options)->fingerprint() == kv->fingerprint());
-  options.kv_bits = 16;
-  CHECK(model.make("kv", options)->fingerprint() != kv->fingerprint());
+  const auto changed = [&](const std::function<void(CodecOptions&)>& change) {
+    CodecOptions other = options;
+    change(other);
+    return model.make("kv", other)->fingerprint() != kv->fingerprint();
+  };
+  CHECK(changed([](CodecOptions& o) { o.preset = "safe"; }));
+  CHECK(changed([](CodecOptions& o) { o.key_bits = o.value_bits = 16; }));
+  CHECK(changed([](CodecOptions& o) { o.keep = 0.5; }));
+  // Among evicting codecs every setting counts, and a preset is no more than its settings.
+  options.preset = "default";
+  const auto standard = model.make("kv", options)->fingerprint();
+  const auto differs = [&](const std::function<void(CodecOptions&)>& change) {
+    CodecOptions other = options;
+    change(other);
+    return model.make("kv", other)->fingerprint() != standard;
+  };
+  CHECK(differs([](CodecOptions& o) { o.preset = "compact"; }));
+  CHECK(differs([](CodecOptions& o) { o.keep = 0.123; }));
+  CHECK(differs([](CodecOptions& o) { o.observer = "tail"; }));
+  CHECK(differs([](CodecOptions& o) { o.budget = "uniform"; }));
+  CHECK(differs([](CodecOptions& o) { o.key_bits = 2; }));
+  CHECK(differs([](CodecOptions& o) { o.value_bits = 3; }));
+  CHECK_FALSE(differs([](CodecOptions& o) {
+    o.observer = "repeat";
+    o.budget = "global";
+    o.positions = "parallel";
+  }));
 
   const auto with_prefix = memory_bank::read_shared_prefix(*model.decoder, {0, 40, 41, 43});
   const CodecContext other_prefix{model.decoder.get(), model.tokenizer.get(), &with_prefix, {}};
@@ -277,7 +222,7 @@ TEST_CASE("codecs: every part of the fingerprint changes it, load-time settings 
 TEST_CASE("codecs: a memory of another fingerprint is not attended to", "[memory_bank][codec]") {
   const TinyModel model;
   CodecOptions half;
-  half.kv_bits = 16;
+  half.key_bits = half.value_bits = 16;
   const Memories memories = compress(*model.make("kv", half), {chunk_of(10, 20)});
   CHECK_THROWS_AS(model.make("kv")->to_prefix(memories, 10), InvalidArgument);
   const Memories tokens_only = compress(*model.make("text"), {chunk_of(10, 20)});
@@ -290,9 +235,9 @@ TEST_CASE("codecs: storage in 16 bits rounds, in 32 it does not", "[memory_bank]
   const auto exact = model.make("kv")->compress(chunks);
   CHECK(exact[0].keys.scalar_type() == at::kFloat);
   CodecOptions options;
-  options.kv_bits = 32;
+  options.key_bits = options.value_bits = 32;
   CHECK(same_bits(model.make("kv", options)->compress(chunks)[0].keys, exact[0].keys));
-  options.kv_bits = 16;
+  options.key_bits = options.value_bits = 16;
   const auto codec = model.make("kv", options);
   const auto half = codec->compress(chunks);
   CHECK(half[0].keys.scalar_type() == at::kHalf);
@@ -319,7 +264,12 @@ TEST_CASE("codecs: a batch gives each chunk what it gets alone", "[memory_bank][
 TEST_CASE("codecs: options outside their bounds are refused", "[memory_bank][codec]") {
   const TinyModel model;
   CodecOptions options;
-  SECTION("bits") { options.kv_bits = 8; }
+  SECTION("bits") { options.key_bits = options.value_bits = 5; }
+  SECTION("bits of two kinds") { options.key_bits = 8; }
+  SECTION("preset") { options.preset = "huge"; }
+  SECTION("share") { options.keep = 1.5; }
+  SECTION("observer") { options.observer = "oracle"; }
+  SECTION("budget") { options.budget = "generous"; }
   SECTION("positions") { options.positions = "diagonal"; }
   SECTION("temperature") { options.temperature = 0; }
   SECTION("scale") { options.lse_scale = std::nan(""); }

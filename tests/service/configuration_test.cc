@@ -72,7 +72,10 @@ TEST_CASE("configuration: a mistake is named with file, line and what would be r
   CHECK_THROWS_WITH(parse("cache_bytes = -1"), Contains("0 or more"));
   CHECK_THROWS_WITH(parse("[prompt]\nstop = [1]"), Contains("prompt.stop must be a string"));
   CHECK_THROWS_WITH(parse("[answer]\ntemperature = nan"), Contains("answer.temperature"));
-  CHECK_THROWS_WITH(parse("[codec]\nkv_bits = 8"), Contains("kv_bits must be 0"));
+  CHECK_THROWS_WITH(parse("[codec]\nkey_bits = 5"), Contains("codec.key_bits must be 0"));
+  CHECK_THROWS_WITH(parse("[codec]\npreset = \"big\""),
+                    Contains("lossless, safe, default, compact"));
+  CHECK_THROWS_WITH(parse("[codec]\nkey_bits = 16"), Contains("they come to 16 and 4"));
   CHECK_THROWS_WITH(parse("directory = "), Contains("my.toml:1:"));
   CHECK_THROWS_WITH(parse("[endpoint]\nport = 7500\nevents_port = 7500"), Contains("must differ"));
   CHECK_THROWS_WITH(load_configuration("does-not-exist.toml"), Contains("does-not-exist.toml"));

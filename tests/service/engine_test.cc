@@ -206,6 +206,35 @@ TEST_CASE("engine: a memory of another prefix is read as text and then re-made",
   }
 }
 
+TEST_CASE("engine: another preset makes all memories anew, and answers go on meanwhile",
+          "[service][engine]") {
+  TinyEngine tiny;
+  std::string text;
+  for (int i = 0; i < 12; ++i) {
+    text += "Crane " + std::to_string(i) + " ";
+  }
+  publish(*tiny.engine, {make_document("riga", 1, "Riga", text)});
+  const int64_t whole = tiny.engine->status().store.memory_bytes;
+  for (const char* preset : {"default", "tiny", "lossless"}) {
+    CAPTURE(preset);
+    tiny.configuration.codec.preset = preset;
+    tiny.start();
+    CHECK_FALSE(tiny.engine->ask(ask_for("How many cranes?")).text.empty());
+    wait_remade(*tiny.engine);
+    const Answer answer = tiny.engine->ask(ask_for("How many cranes?"));
+    CHECK(answer.codec == "kv");
+    CHECK(answer.note.empty());
+    const auto counts = tiny.engine->status().store;
+    CHECK(counts.stale_memories == 0);
+    if (std::string(preset) == "lossless") {
+      CHECK(counts.memory_bytes == whole);
+    } else {
+      CHECK(counts.memory_bytes < whole);
+      CHECK(answer.memory_slots < tiny.engine->codec("none").to_prefix({}, 1).slots() + 75);
+    }
+  }
+}
+
 TEST_CASE("engine: under another tokenizer stored ids are not used, new documents are",
           "[service][engine]") {
   /// The tiny tokenizer with every id moved by one: another vocabulary.

@@ -179,7 +179,8 @@ TEST_CASE("kv: sixteen stored bits change the default model's logits little", "[
   const c10::InferenceMode inference;
   const TemporaryDirectory directory;
   Bank bank{*models, reference_configuration(directory.path()), nullptr};
-  bank.configuration.codec.kv_bits = 16;
+  bank.configuration.codec.key_bits = 16;
+  bank.configuration.codec.value_bits = 16;
   bank.start();
   publish(*bank.engine, {kTower});
   std::vector<TokenId> forced;

@@ -86,7 +86,7 @@ service::Configuration tiny_configuration(const std::string& directory) {
   configuration.prompt.stop = {};
   configuration.prompt.max_chunk_tokens = 96;
   configuration.answer.max_tokens = 8;
-  configuration.codec.kv_bits = 32;
+  configuration.codec.preset = "lossless";
   return configuration;
 }
 
@@ -109,7 +109,7 @@ std::optional<service::Models> default_models() {
 service::Configuration reference_configuration(const std::string& directory) {
   service::Configuration configuration = service::default_configuration();
   configuration.directory = directory + "/instance";
-  configuration.codec.kv_bits = 32;
+  configuration.codec.preset = "lossless";
   return configuration;
 }
 

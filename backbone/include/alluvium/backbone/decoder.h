@@ -52,6 +52,9 @@ class KvCache {
           at::Device device);
 
   int64_t slots() const { return slots_; }
+  /// Slots that a query attends to, the mean over layers and KV heads: less than slots() after a
+  /// ragged segment.
+  double mean_slots() const;
   int64_t capacity() const { return keys_.size(2); }
   int64_t next_position() const { return next_position_; }
 
@@ -62,9 +65,13 @@ class KvCache {
  private:
   friend class LlamaDecoder;
 
-  at::Tensor keys_;      // [layers, kv_heads, capacity, head_dim], rotated
-  at::Tensor values_;    // [layers, kv_heads, capacity, head_dim]
-  at::Tensor log_bias_;  // float32 [capacity] or undefined when every bias is 0
+  at::Tensor keys_;    // [layers, kv_heads, capacity, head_dim], rotated
+  at::Tensor values_;  // [layers, kv_heads, capacity, head_dim]
+  // float32 [capacity] or [layers, kv_heads, capacity]; undefined when every bias is 0
+  at::Tensor log_bias_;
+  // [layers * kv_heads]: the slots before are nobody's. Empty when all begin at 0. New tokens thus
+  // stand at the same slot everywhere.
+  std::vector<int64_t> begins_;
   int64_t slots_ = 0;
   int64_t next_position_ = 0;
   // Slots [context_begin_, context_end_) take temperature and scale; empty for plain attention.
@@ -83,6 +90,14 @@ struct ReadRequest {
   Logits logits = Logits::none;
   bool capture = false;  ///< return pre-RoPE keys and values of these tokens
   bool hidden = false;   ///< return the last layer's hidden states, after the final norm
+  bool queries = false;  ///< return pre-RoPE queries of these tokens
+  /// Return the highest attention weight of the cache's slots [observed_begin, observed_end), which
+  /// were there before the read; an empty range observes nothing. The cache must be even, and its
+  /// attention plain.
+  int64_t observed_begin = 0;
+  int64_t observed_end = 0;
+
+  bool observes() const { return observed_end > observed_begin; }
 };
 
 /// Outcome for one request.
@@ -90,8 +105,12 @@ struct ReadResult {
   at::Tensor logits;  ///< float32 [vocabulary] (last) or [n, vocabulary] (all); undefined for none
   at::Tensor
       keys;  ///< [layers, kv_heads, n, head_dim] pre-RoPE, compute dtype; undefined unless captured
-  at::Tensor values;  ///< [layers, kv_heads, n, head_dim]
-  at::Tensor hidden;  ///< [n, d_model] float32; undefined unless asked for
+  at::Tensor values;   ///< [layers, kv_heads, n, head_dim]
+  at::Tensor hidden;   ///< [n, d_model] float32; undefined unless asked for
+  at::Tensor queries;  ///< [layers, heads, n, head_dim] pre-RoPE, compute dtype; as asked for
+  /// float32 [layers, kv_heads, observed slots]: highest weight over the tokens read and over the
+  /// query heads of a group; undefined unless asked for
+  at::Tensor attention_maximum;
 };
 
 class Decoder {
@@ -107,7 +126,7 @@ class Decoder {
 
   /// A cache that holds `prefix` (keys rotated to their positions) and has room for `room` more
   /// tokens. Throws InvalidArgument when shapes do not fit the geometry or the prefix and the room
-  /// exceed max_positions.
+  /// exceed max_positions. Slots of a ragged segment cost each layer and head what it has, no more.
   virtual KvCache start(const KvPrefix& prefix, int64_t room) const = 0;
 
   /// Reads every request's tokens in one batch and appends them to the caches. Results in request

@@ -7,6 +7,7 @@
 // Threads: plain data; tensors are shared, never changed in place.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -21,17 +22,30 @@ enum class KeySpace {
 };
 
 /// Slots that stand together: the shared prefix, or one document.
+///
+/// Even: every layer and KV head has the same m slots. Ragged (row_counts not empty): each layer
+/// and KV head has slots of its own, and the tensors hold them one after the other, layer by layer
+/// and head by head: `rows` in all.
 struct KvSegment {
-  at::Tensor keys;       ///< [layers, kv_heads, m, head_dim], any float dtype
-  at::Tensor values;     ///< [layers, kv_heads, m, head_dim]
-  at::Tensor positions;  ///< int64 [m], absolute
-  at::Tensor log_bias;   ///< float32 [m], added to the logits of these slots; undefined = 0. -inf
-                         ///< removes a slot
+  at::Tensor keys;    ///< [layers, kv_heads, m, head_dim], any float dtype; ragged [rows, head_dim]
+  at::Tensor values;  ///< as keys
+  at::Tensor positions;  ///< int64 [m], absolute; ragged [rows]
+  at::Tensor log_bias;   ///< float32 [m] or [layers, kv_heads, m], ragged [rows]: added to the
+                         ///< logits of these slots; undefined = 0. -inf removes a slot
   KeySpace key_space = KeySpace::pre_rope;
   bool context = false;  ///< true: temperature and lse_scale of the prefix apply (documents);
-                         ///< false: ordinary text (shared prefix)
+                         ///< false: ordinary text (shared prefix); never ragged
+  std::vector<int64_t> row_counts;  ///< ragged: [layers * kv_heads], at least 1 each
 
-  int64_t slots() const { return keys.defined() ? keys.size(2) : 0; }
+  bool ragged() const { return !row_counts.empty(); }
+
+  /// Slots of the layer and head that has most.
+  int64_t slots() const {
+    if (ragged()) {
+      return *std::max_element(row_counts.begin(), row_counts.end());
+    }
+    return keys.defined() ? keys.size(2) : 0;
+  }
 };
 
 struct KvPrefix {
@@ -41,6 +55,7 @@ struct KvPrefix {
   double lse_scale =
       1.0;  ///< context log-sum-exp is multiplied by lse_scale * temperature before the merge
 
+  /// No layer and head has more.
   int64_t slots() const {
     int64_t total = 0;
     for (const KvSegment& segment : segments) {

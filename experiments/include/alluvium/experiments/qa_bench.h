@@ -17,6 +17,7 @@ struct QaBenchOptions {
   std::string documents;  ///< JSON lines (or any other source)
   std::string questions;  ///< JSON lines
   std::vector<std::string> codecs = {"none", "text", "kv"};
+  std::vector<std::string> presets;  ///< of kv, each with a store of its own; empty: as configured
   std::vector<std::string> retrievals = {"gold", "bm25", "vector",
                                          "hybrid"};  ///< gold = the documents the question names
   std::vector<int64_t> top_k = {1};
@@ -40,6 +41,7 @@ struct RecallRow {
 
 struct QaRow {
   std::string codec;
+  std::string preset;  ///< of kv
   std::string retrieval;
   int64_t top_k = 0;
   int64_t questions = 0;
@@ -83,7 +85,8 @@ struct QaReport {
   int64_t threads = 0;
 };
 
-/// Publishes, asks, measures; progress on standard error. Throws InvalidArgument on an unknown
+/// Publishes, asks, measures; progress on standard error. When nothing but the gold documents is
+/// read, no others are published. Throws InvalidArgument on an unknown
 /// codec or retrieval method before publishing.
 QaReport measure_qa(const QaBenchOptions& options);
 

@@ -33,9 +33,17 @@ struct SharedPrefix {
 SharedPrefix read_shared_prefix(const backbone::Decoder& decoder,
                                 std::vector<backbone::TokenId> tokens);
 
+/// What `kv` keeps of a chunk, and how. A preset names all of it; single keys override it.
 struct CodecOptions {
-  /// Storage of keys and values: 32, 16, or 0 = the compute dtype's width (lossless)
-  int64_t kv_bits = 0;
+  /// lossless | safe | default | compact | tiny (memory_bank/src/kv/settings.cc has their settings)
+  std::string preset = "lossless";
+  double keep = 0;  ///< share of a chunk's rows kept over all layers and heads; 0 = as preset
+  /// Who scores rows: repeat | expected_attention | tail | keydiff | h2o | random; "preset"
+  std::string observer = "preset";
+  /// How rows are shared out: global | curves | uniform | pyramid; "preset"
+  std::string budget = "preset";
+  int64_t key_bits = 0;    ///< 2, 3, 4, 8, 16 or 32; 0 = as preset
+  int64_t value_bits = 0;  ///< likewise
   /// Several documents: parallel (each right after the prefix, order does not matter) | sequential
   /// (one after the other, best document last)
   std::string positions = "parallel";
@@ -43,6 +51,12 @@ struct CodecOptions {
   double temperature = 1.0;
   double lse_scale = 1.0;  ///< likewise (APE's S)
 };
+
+/// The words of CodecOptions::preset, largest memories first.
+std::vector<std::string> kv_presets();
+
+/// Throws InvalidArgument naming a key, its value and its bound.
+void check_codec_options(const CodecOptions& options);
 
 /// What a codec needs to live; referenced objects must outlive it.
 struct CodecContext {

@@ -3,7 +3,9 @@
 // Threads: plain data; tensors are shared, never changed in place.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -22,6 +24,32 @@ struct Chunk {
   std::vector<backbone::TokenId> tokens;
 };
 
+/// The tokens of a chunk that each layer and KV head keeps ("slot": one layer and head, layer by
+/// layer).
+struct KeptRows {
+  std::vector<int64_t>
+      counts;  ///< [layers * kv_heads], at least 1 each; empty: every token is kept
+  at::Tensor
+      positions;  ///< int64 [rows]: tokens of the chunk, rising within a slot; undefined: all
+
+  bool everything() const { return counts.empty(); }
+};
+
+/// Keys and values as a record keeps them (docs/FORMATS.md, "Memory record").
+struct StoredKv {
+  struct Layer {
+    int64_t key_bits = 0;  ///< 2, 3, 4, 8: quantised; 16, 32: as they are
+    int64_t value_bits = 0;
+    std::vector<std::byte> section;
+  };
+  int64_t kv_heads = 0;
+  int64_t head_dim = 0;
+  int64_t key_group = 0;  ///< kept rows that share a scale and a minimum in each channel of a key
+  at::ScalarType type = at::kFloat;  ///< what it is decoded to: float32, float16 or bfloat16
+  bool everything = true;            ///< every token is kept
+  std::vector<Layer> layers;
+};
+
 /// One compressed chunk. `keys` and `values` are undefined for codecs that store tokens only.
 struct Memory {
   /// Of the codec that made it (backbone, tokenizer, prefix and settings inside)
@@ -29,8 +57,14 @@ struct Memory {
   /// SHA-256 of the chunk's token ids: what the record itself says it holds
   Digest document_sha{};
   std::vector<backbone::TokenId> tokens;
-  at::Tensor keys;  ///< [layers, kv_heads, n, head_dim] pre-RoPE, float32, float16 or bfloat16, CPU
-  at::Tensor values;  ///< [layers, kv_heads, n, head_dim], dtype of keys
+  /// [layers, kv_heads, n, head_dim] pre-RoPE, float32, float16 or bfloat16, CPU; when rows are
+  /// evicted [rows, head_dim], slot after slot
+  at::Tensor keys;
+  at::Tensor values;  ///< shape and dtype of keys
+  KeptRows kept;
+  /// What a record is made of when keys and values are not stored as they are. A memory that came
+  /// from a record has none.
+  std::shared_ptr<const StoredKv> stored;
 
   int64_t length() const { return static_cast<int64_t>(tokens.size()); }
   /// Bytes of the tensors and tokens in memory.

@@ -1,0 +1,97 @@
+// Answer quality against bytes: every way to keep a document's keys and values, on the same questions.
+//
+// Purpose: what `alluvium bench frontier` measures. Each document is read once an observer; every
+//          setting keeps that reading in its own way and answers the document's questions from what
+//          its record gives. Answers are written as they come, and a run goes on where it stopped.
+// Threads: owned by the caller's thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "alluvium/memory_bank/codec.h"
+#include "alluvium/service/configuration.h"
+
+namespace alluvium::experiments {
+
+/// One way to give a document to the model.
+struct FrontierSetting {
+  enum class Kind { closed_book, text, cut_text, kv };
+
+  std::string name;
+  Kind kind = Kind::kv;
+  memory_bank::CodecOptions options;  ///< of kv
+  double keep = 1;  ///< of cut_text: share of the document's tokens read, from its start
+};
+
+/// The settings of a grid: presets | small | full. Throws InvalidArgument on another word.
+std::vector<FrontierSetting> frontier_grid(const std::string& grid);
+
+/// "keep=0.3,key_bits=4,value_bits=4" over the lossless preset; a key "preset" names another. Throws
+/// InvalidArgument on an unknown key or a bad value.
+FrontierSetting parse_frontier_setting(const std::string& text);
+
+struct FrontierOptions {
+  std::string documents;
+  std::string questions;
+  int64_t limit = 0;  ///< questions, drawn by the seed; 0 = all
+  uint64_t seed = 0;
+  std::vector<FrontierSetting> settings;
+  std::string directory;  ///< answers.jsonl lies there and is continued
+  service::Configuration configuration;
+};
+
+/// One question under one setting.
+struct FrontierAnswer {
+  std::string setting;
+  std::string question;
+  double em = 0;       ///< 0 or 1
+  double f1 = 0;       ///< 0 to 1
+  double nll = 0;      ///< of the first wanted answer's tokens, nats a token
+  double kl = 0;       ///< to the lossless memory over the same tokens, nats a token; kv only
+  int64_t bytes = 0;   ///< of the document's record
+  int64_t tokens = 0;  ///< of the document
+  double first_token_ms = 0;
+  double ingest_ms = 0;  ///< reading, observing and keeping the document
+};
+
+struct FrontierRow {
+  std::string setting;
+  int64_t questions = 0;
+  double em = 0;  ///< percent
+  double f1 = 0;
+  double f1_low = 0;  ///< 95 % of bootstrap resamples of the questions
+  double f1_high = 0;
+  double of_text = 0;  ///< f1 in percent of that of "text"; 0 without it
+  double of_text_low = 0;
+  double of_text_high = 0;
+  double nll = 0;
+  double kl = 0;
+  double bytes_per_document = 0;
+  double bytes_per_token = 0;
+  double share_of_16_bit = 0;  ///< percent of the 16-bit keys and values of all tokens
+  double first_token_ms_p50 = 0;
+  double ingest_ms_p50 = 0;
+};
+
+struct FrontierResult {
+  std::vector<FrontierAnswer> answers;  ///< of every setting to every chosen question
+  double bytes_per_token_16_bit = 0;
+  std::string device;
+  std::string dtype;
+  int64_t threads = 0;
+};
+
+/// Measures what answers.jsonl lacks.
+FrontierResult measure_frontier(const FrontierOptions& options);
+
+/// One row a setting, in their order; resamples are paired: each draws the same questions for all.
+std::vector<FrontierRow> summarise_frontier(const std::vector<FrontierSetting>& settings,
+                                            const std::vector<FrontierAnswer>& answers,
+                                            double bytes_per_token_16_bit);
+
+/// F1 against bytes a document (log axis), colour by ms to the first token.
+std::string plot_frontier(const std::vector<FrontierRow>& rows);
+
+}  // namespace alluvium::experiments

@@ -1,0 +1,114 @@
+#include "alluvium/experiments/frontier_bench.h"
+
+#include <cstdio>
+#include <fstream>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "alluvium/core/error.h"
+#include "alluvium/experiments/bench.h"
+#include "report.h"
+#include "settings.h"
+
+namespace alluvium::experiments {
+namespace {
+
+Row to_row(const FrontierRow& row) {
+  return {{"setting", row.setting},
+          {"questions", row.questions},
+          {"em", row.em},
+          {"f1", row.f1},
+          {"f1_low", row.f1_low},
+          {"f1_high", row.f1_high},
+          {"of_text", row.of_text},
+          {"of_text_low", row.of_text_low},
+          {"of_text_high", row.of_text_high},
+          {"nll", row.nll},
+          {"kl", row.kl},
+          {"bytes_per_document", row.bytes_per_document},
+          {"bytes_per_token", row.bytes_per_token},
+          {"share_of_16_bit", row.share_of_16_bit},
+          {"first_token_ms_p50", row.first_token_ms_p50},
+          {"ingest_ms_p50", row.ingest_ms_p50}};
+}
+
+void write_text(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  file.flush();
+  ALLUVIUM_CHECK(file.good(), "cannot write {}", path);
+}
+
+std::string to_csv(const std::vector<Row>& rows) {
+  std::string csv;
+  for (const auto& [name, value] : rows.front().items()) {
+    csv += (csv.empty() ? "" : ",") + name;
+  }
+  csv += '\n';
+  for (const Row& row : rows) {
+    std::string line;
+    for (const auto& [name, value] : row.items()) {
+      line += (line.empty() ? "" : ",") + value.dump();
+    }
+    csv += line + '\n';
+  }
+  return csv;
+}
+
+}  // namespace
+
+int run_frontier_bench(const std::vector<std::string>& arguments) {
+  FrontierOptions options;
+  std::string grid = "presets";
+  std::vector<std::string> extra;
+  Settings settings;
+  CLI::App app("Answer quality against bytes: every way to keep a document's keys and values.",
+               "alluvium bench frontier");
+  app.add_option("--documents", options.documents, "JSON lines: id, title, text")->required();
+  app.add_option("--questions", options.questions, "JSON lines: id, question, answers, doc_id")
+      ->required();
+  app.add_option("--grid", grid, "presets, small, full, or none (--setting alone)");
+  app.add_option("--setting", extra,
+                 "one more: keep=,observer=,budget=,key_bits=,value_bits=,preset=; repeatable");
+  app.add_option("--limit", options.limit, "questions asked, drawn by the seed; 0 = all");
+  app.add_option("--seed", options.seed, "of the draw");
+  app.add_option("--out", options.directory,
+                 "directory of the results; a run that was interrupted goes on there")
+      ->required();
+  settings.add_to(app);
+  if (const auto exit_code = settings.parse(app, arguments)) {
+    return *exit_code;
+  }
+  options.configuration = settings.configuration();
+  if (grid != "none") {
+    options.settings = frontier_grid(grid);
+  }
+  for (const std::string& text : extra) {
+    options.settings.push_back(parse_frontier_setting(text));
+  }
+  ALLUVIUM_CHECK(!options.settings.empty(), "--grid none needs a --setting");
+
+  const FrontierResult measured = measure_frontier(options);
+  const auto rows =
+      summarise_frontier(options.settings, measured.answers, measured.bytes_per_token_16_bit);
+  std::vector<Row> table;
+  for (const FrontierRow& row : rows) {
+    table.push_back(to_row(row));
+  }
+  Row report = describe_run("frontier", arguments);
+  report["device"] = measured.device;
+  report["dtype"] = measured.dtype;
+  report["threads"] = measured.threads;
+  report["seed"] = options.seed;
+  report["rows"] = table;
+  const std::string markdown = to_markdown(table);
+  write_json(options.directory + "/frontier.json", report);
+  write_text(options.directory + "/frontier.csv", to_csv(table));
+  write_text(options.directory + "/frontier.md", markdown);
+  write_text(options.directory + "/frontier.svg", plot_frontier(rows));
+  std::fputs(markdown.c_str(), stdout);
+  return 0;
+}
+
+}  // namespace alluvium::experiments

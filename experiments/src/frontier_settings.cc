@@ -1,0 +1,122 @@
+#include <charconv>
+
+#include "alluvium/core/error.h"
+#include "alluvium/experiments/frontier_bench.h"
+
+namespace alluvium::experiments {
+namespace {
+
+using Kind = FrontierSetting::Kind;
+
+FrontierSetting preset(const std::string& name) {
+  FrontierSetting setting;
+  setting.name = name;
+  setting.options.preset = name;
+  return setting;
+}
+
+FrontierSetting cut_text(double keep) {
+  FrontierSetting setting;
+  setting.name = fmt::format("text cut to {}", keep);
+  setting.kind = Kind::cut_text;
+  setting.keep = keep;
+  return setting;
+}
+
+FrontierSetting kv(double keep, int64_t bits, const std::string& observer = "repeat",
+                   const std::string& budget = "global", int64_t value_bits = 0) {
+  FrontierSetting setting;
+  setting.options.keep = keep;
+  setting.options.observer = observer;
+  setting.options.budget = budget;
+  setting.options.key_bits = bits;
+  setting.options.value_bits = value_bits == 0 ? bits : value_bits;
+  const std::string form =
+      bits == 0 ? "16 bit" : fmt::format("K{}V{}", bits, setting.options.value_bits);
+  setting.name = keep == 1 ? form : fmt::format("{} {} {} {}", observer, budget, keep, form);
+  return setting;
+}
+
+double number(const std::string& key, const std::string& value) {
+  double parsed = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), parsed);
+  ALLUVIUM_CHECK(error == std::errc() && end == value.data() + value.size(),
+                 "setting: {} takes a number, got '{}'", key, value);
+  return parsed;
+}
+
+}  // namespace
+
+std::vector<FrontierSetting> frontier_grid(const std::string& grid) {
+  ALLUVIUM_CHECK(grid == "presets" || grid == "small" || grid == "full",
+                 "the grid must be presets, small or full, got '{}'", grid);
+  std::vector<FrontierSetting> settings;
+  settings.push_back({.name = "closed book", .kind = Kind::closed_book, .options = {}});
+  settings.push_back({.name = "text", .kind = Kind::text, .options = {}});
+  for (const std::string& name : memory_bank::kv_presets()) {
+    settings.push_back(preset(name));
+  }
+  if (grid == "presets") {
+    return settings;
+  }
+  for (const double keep : {0.5, 0.3, 0.2}) {
+    settings.push_back(cut_text(keep));
+    for (const char* observer : {"repeat", "tail", "random"}) {
+      settings.push_back(kv(keep, 0, observer));
+    }
+    settings.push_back(kv(keep, 0, "repeat", "uniform"));
+  }
+  if (grid == "small") {
+    return settings;
+  }
+  for (const double keep : {0.5, 0.3, 0.2}) {
+    for (const char* observer : {"expected_attention", "h2o", "keydiff"}) {
+      settings.push_back(kv(keep, 0, observer));
+    }
+    settings.push_back(kv(keep, 0, "repeat", "curves"));
+    settings.push_back(kv(keep, 0, "repeat", "pyramid"));
+    settings.push_back(kv(keep, 0, "random", "uniform"));
+    settings.push_back(kv(keep, 4));
+  }
+  settings.push_back(kv(0.7, 0));
+  settings.push_back(kv(0.1, 0));
+  for (const auto& [keys, values] : {std::pair{8, 4}, {4, 4}, {3, 3}, {4, 2}, {2, 2}}) {
+    settings.push_back(kv(1, keys, "repeat", "global", values));
+  }
+  return settings;
+}
+
+FrontierSetting parse_frontier_setting(const std::string& text) {
+  FrontierSetting setting;
+  setting.name = text;
+  std::size_t from = 0;
+  while (from < text.size()) {
+    const std::size_t end = std::min(text.find(',', from), text.size());
+    const std::string pair = text.substr(from, end - from);
+    const std::size_t equals = pair.find('=');
+    ALLUVIUM_CHECK(equals != std::string::npos, "a setting is key=value, got '{}'", pair);
+    const std::string key = pair.substr(0, equals);
+    const std::string value = pair.substr(equals + 1);
+    memory_bank::CodecOptions& options = setting.options;
+    if (key == "preset") {
+      options.preset = value;
+    } else if (key == "observer") {
+      options.observer = value;
+    } else if (key == "budget") {
+      options.budget = value;
+    } else if (key == "keep") {
+      options.keep = number(key, value);
+    } else if (key == "key_bits") {
+      options.key_bits = static_cast<int64_t>(number(key, value));
+    } else if (key == "value_bits") {
+      options.value_bits = static_cast<int64_t>(number(key, value));
+    } else {
+      throw InvalidArgument(fmt::format("setting: unknown key '{}'", key));
+    }
+    from = end + 1;
+  }
+  memory_bank::check_codec_options(setting.options);
+  return setting;
+}
+
+}  // namespace alluvium::experiments

@@ -1,0 +1,27 @@
+// The arithmetic of the observers, on plain tensors.
+//
+// Threads: pure functions; float32 in and out.
+#pragma once
+
+#include <cstdint>
+
+#include <ATen/core/Tensor.h>
+
+namespace alluvium::memory_bank {
+
+enum class Pooling { average, maximum };
+
+/// SnapKV's vote: weights [kv_heads, group, queries, n] -> mean over queries, pooling along n with a
+/// kernel of odd size, stride 1 (the average counts zeros past the ends), mean over the group:
+/// [kv_heads, n].
+at::Tensor vote(const at::Tensor& weights, int64_t kernel, Pooling pooling);
+
+/// KeyDiff: -cos(k_j, mean of the normalised keys); keys [..., n, d] -> [..., n].
+at::Tensor difference_scores(const at::Tensor& keys);
+
+/// Expected Attention's logits: k.mean / sqrt(d) + k^T covariance k / (2 d); keys [..., n, d],
+/// mean [..., d], covariance [..., d, d] -> [..., n].
+at::Tensor expected_logits(const at::Tensor& keys, const at::Tensor& mean,
+                           const at::Tensor& covariance);
+
+}  // namespace alluvium::memory_bank

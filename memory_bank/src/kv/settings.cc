@@ -1,0 +1,94 @@
+#include "kv/settings.h"
+
+#include <algorithm>
+#include <array>
+
+#include "alluvium/core/error.h"
+#include "kv/budget.h"
+#include "kv/observer.h"
+
+namespace alluvium::memory_bank {
+namespace {
+
+struct Preset {
+  const char* name;
+  double keep;
+  int64_t key_bits;
+  int64_t value_bits;
+};
+
+// Shares and bits were chosen on SQuAD train, under each preset's bytes (docs/ARCHITECTURE.md).
+constexpr std::array kPresets = {
+    Preset{"lossless", 1.0, 0, 0},  Preset{"safe", 1.0, 8, 8},   Preset{"default", 0.555, 8, 4},
+    Preset{"compact", 0.378, 4, 4}, Preset{"tiny", 0.215, 3, 3},
+};
+
+void check_bits(const char* key, int64_t bits) {
+  constexpr std::array<int64_t, 7> kKnown = {0, 2, 3, 4, 8, 16, 32};
+  ALLUVIUM_CHECK(std::find(kKnown.begin(), kKnown.end(), bits) != kKnown.end(),
+                 "codec.{} must be 0 (as the preset says), 2, 3, 4, 8, 16 or 32, got {}", key,
+                 bits);
+}
+
+void check_word(const char* key, const std::string& word, const std::vector<std::string>& known) {
+  ALLUVIUM_CHECK(std::find(known.begin(), known.end(), word) != known.end(),
+                 "codec.{} must be one of preset, {}, got '{}'", key, fmt::join(known, ", "), word);
+}
+
+}  // namespace
+
+std::vector<std::string> kv_presets() {
+  std::vector<std::string> names;
+  for (const Preset& preset : kPresets) {
+    names.emplace_back(preset.name);
+  }
+  return names;
+}
+
+KvSettings resolve_settings(const CodecOptions& options) {
+  const auto preset = std::find_if(kPresets.begin(), kPresets.end(),
+                                   [&](const Preset& p) { return options.preset == p.name; });
+  ALLUVIUM_CHECK(preset != kPresets.end(), "codec.preset must be one of {}, got '{}'",
+                 fmt::join(kv_presets(), ", "), options.preset);
+  ALLUVIUM_CHECK(options.keep >= 0 && options.keep <= 1,
+                 "codec.keep must lie in (0, 1], or be 0 for the preset's, got {}", options.keep);
+  check_bits("key_bits", options.key_bits);
+  check_bits("value_bits", options.value_bits);
+
+  KvSettings settings;
+  settings.keep = options.keep > 0 ? options.keep : preset->keep;
+  settings.key_bits = options.key_bits > 0 ? options.key_bits : preset->key_bits;
+  settings.value_bits = options.value_bits > 0 ? options.value_bits : preset->value_bits;
+  const bool plain =
+      settings.key_bits == settings.value_bits && (settings.key_bits == 0 || settings.key_bits > 8);
+  const bool quantised = settings.key_bits > 0 && settings.key_bits <= 8 &&
+                         settings.value_bits > 0 && settings.value_bits <= 8;
+  ALLUVIUM_CHECK(plain || quantised,
+                 "codec.key_bits and codec.value_bits must both be 8 or less, or be equal; they "
+                 "come to {} and {}",
+                 settings.key_bits, settings.value_bits);
+  const std::string observer = options.observer == "preset" ? "repeat" : options.observer;
+  const std::string budget = options.budget == "preset" ? "global" : options.budget;
+  check_word("observer", observer, observer_names());
+  check_word("budget", budget, budget_names());
+  if (settings.evicts()) {
+    settings.observer = observer;
+    settings.budget = budget;
+  }
+  return settings;
+}
+
+std::string KvSettings::describe() const {
+  std::string words =
+      fmt::format("keep={:.6g} key_bits={} value_bits={}", keep, key_bits, value_bits);
+  if (evicts()) {
+    words += fmt::format(" observer={} budget={} sink={} floor={} whole_below={}", observer, budget,
+                         sink_rows, floor_rows, whole_below);
+  }
+  if (quantised()) {
+    words += fmt::format(" boundary={} group={}", boundary_layers, key_group);
+  }
+  return words;
+}
+
+}  // namespace alluvium::memory_bank

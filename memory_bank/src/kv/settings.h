@@ -1,0 +1,38 @@
+// The presets of the kv codec, and the settings a codec's options come down to.
+//
+// Threads: pure functions.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "alluvium/memory_bank/codec.h"
+
+namespace alluvium::memory_bank {
+
+/// Everything that decides what is kept of a chunk.
+struct KvSettings {
+  double keep = 1.0;  ///< share of all rows of all layers and heads; 1: nothing is evicted
+  std::string observer = "none";  ///< "none" when nothing is evicted
+  std::string budget = "none";
+  int64_t key_bits = 0;  ///< 2, 3, 4, 8: quantised; 16, 32: that width; 0: the compute dtype's
+  int64_t value_bits = 0;
+  // Not set by options.
+  int64_t boundary_layers = 2;  ///< first and last layers quantised to 8 bits at least
+  int64_t key_group = 32;       ///< kept rows that share a key's scales
+  int64_t sink_rows = 4;        ///< first rows of a chunk, always kept
+  int64_t floor_rows = 8;       ///< kept by every layer and head at least
+  int64_t whole_below = 64;     ///< chunks of fewer tokens keep every row
+
+  bool quantised() const { return key_bits != 0 && key_bits <= 8; }
+  bool evicts() const { return keep < 1.0; }
+
+  /// All of it in words, for the fingerprint: equal settings give equal words.
+  std::string describe() const;
+};
+
+/// The preset with the overrides of `options`. Throws InvalidArgument naming key, value and bound.
+KvSettings resolve_settings(const CodecOptions& options);
+
+}  // namespace alluvium::memory_bank

@@ -1,0 +1,146 @@
+#include "kv/storage.h"
+
+#include <numeric>
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/abs.h>
+#include <ATen/ops/all.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+
+#include "alluvium/core/error.h"
+#include "kv/layer_section.h"
+
+namespace alluvium::memory_bank {
+namespace {
+
+constexpr double kHighestHalf = 65504;
+
+at::Tensor host(const at::Tensor& tensor, at::ScalarType type, bool quantised) {
+  const at::Tensor stored =
+      tensor.to(at::TensorOptions().dtype(type).device(at::kCPU)).contiguous();
+  if (quantised && !at::abs(stored).le(kHighestHalf).all().item<bool>()) {
+    throw NumericError("keys or values of a chunk are not finite in float16");
+  }
+  return stored;
+}
+
+SectionShape shape_of(const StoredKv& stored, int64_t tokens, int64_t key_bits,
+                      int64_t value_bits) {
+  return {.tokens = tokens,
+          .kv_heads = stored.kv_heads,
+          .head_dim = stored.head_dim,
+          .key_group = stored.key_group,
+          .type = stored.type,
+          .everything = stored.everything,
+          .key_bits = key_bits,
+          .value_bits = value_bits};
+}
+
+int64_t sum(std::span<const int64_t> counts) {
+  return std::accumulate(counts.begin(), counts.end(), int64_t{0});
+}
+
+}  // namespace
+
+StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRows& kept,
+                  at::ScalarType type, const KvSettings& settings) {
+  StoredKv stored;
+  const int64_t layers = keys.size(0);
+  const int64_t tokens = keys.size(2);
+  stored.kv_heads = keys.size(1);
+  stored.head_dim = keys.size(3);
+  stored.key_group = settings.key_group;
+  stored.type = type;
+  stored.everything = kept.everything();
+  const at::ScalarType source = settings.quantised() ? at::kFloat : type;
+  const at::Tensor all_keys = host(keys, source, settings.quantised());
+  const at::Tensor all_values = host(values, source, settings.quantised());
+
+  KeptRows rows = kept;
+  if (kept.everything()) {
+    rows.counts.assign(static_cast<std::size_t>(layers * stored.kv_heads), tokens);
+    rows.positions =
+        at::arange(tokens, at::TensorOptions().dtype(at::kLong)).repeat({layers * stored.kv_heads});
+  }
+  const std::span<const int64_t> positions{rows.positions.const_data_ptr<int64_t>(),
+                                           static_cast<std::size_t>(rows.positions.numel())};
+  const auto heads = static_cast<std::size_t>(stored.kv_heads);
+  std::vector<std::size_t> first(static_cast<std::size_t>(layers) + 1, 0);
+  for (std::size_t l = 0; l < static_cast<std::size_t>(layers); ++l) {
+    first[l + 1] =
+        first[l] + static_cast<std::size_t>(sum(std::span(rows.counts).subspan(l * heads, heads)));
+  }
+  stored.layers.resize(static_cast<std::size_t>(layers));
+  const auto width = static_cast<int64_t>(8 * at::elementSize(type));
+  at::parallel_for(0, layers, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t layer = begin; layer < end; ++layer) {
+      const auto l = static_cast<std::size_t>(layer);
+      StoredKv::Layer& out = stored.layers[l];
+      const bool boundary = std::min(layer, layers - 1 - layer) < settings.boundary_layers;
+      const auto bits = [&](int64_t wanted) {
+        return settings.quantised() ? (boundary ? int64_t{8} : wanted) : width;
+      };
+      out.key_bits = bits(settings.key_bits);
+      out.value_bits = bits(settings.value_bits);
+      out.section =
+          encode_section(shape_of(stored, tokens, out.key_bits, out.value_bits), all_keys[layer],
+                         all_values[layer], std::span(rows.counts).subspan(l * heads, heads),
+                         positions.subspan(first[l], first[l + 1] - first[l]));
+    }
+  });
+  return stored;
+}
+
+void load_kv(const StoredKv& stored, std::span<const StoredLayer> layers, Memory& memory) {
+  const int64_t tokens = memory.length();
+  const auto heads = static_cast<std::size_t>(stored.kv_heads);
+  std::vector<int64_t> counts;
+  std::vector<int64_t> positions;
+  std::vector<int64_t> first = {0};
+  for (const StoredLayer& layer : layers) {
+    const SectionShape shape = shape_of(stored, tokens, layer.key_bits, layer.value_bits);
+    if (stored.everything) {
+      counts.insert(counts.end(), heads, tokens);
+    } else {
+      read_kept_rows(shape, layer.section, counts, positions);
+    }
+    const auto here = std::span<const int64_t>(counts).last(heads);
+    if (layer.section.size() != section_bytes(shape, here)) {
+      throw DataCorruption("memory record: a layer's section has another length than its rows");
+    }
+    first.push_back(first.back() + sum(here));
+  }
+
+  const auto options = at::TensorOptions().dtype(stored.type);
+  const std::vector<int64_t> sizes =
+      stored.everything ? std::vector<int64_t>{static_cast<int64_t>(layers.size()), stored.kv_heads,
+                                               tokens, stored.head_dim}
+                        : std::vector<int64_t>{first.back(), stored.head_dim};
+  memory.keys = at::empty(sizes, options);
+  memory.values = at::empty(sizes, options);
+  auto* keys = static_cast<std::byte*>(memory.keys.mutable_data_ptr());
+  auto* values = static_cast<std::byte*>(memory.values.mutable_data_ptr());
+  const std::size_t row_bytes =
+      static_cast<std::size_t>(stored.head_dim) * at::elementSize(stored.type);
+  at::parallel_for(0, static_cast<int64_t>(layers.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const auto l = static_cast<std::size_t>(i);
+      const std::size_t at = static_cast<std::size_t>(first[l]) * row_bytes;
+      decode_section(shape_of(stored, tokens, layers[l].key_bits, layers[l].value_bits),
+                     layers[l].section, std::span<const int64_t>(counts).subspan(l * heads, heads),
+                     keys + at, values + at);
+    }
+  });
+  memory.kept = {};
+  if (!stored.everything) {
+    memory.kept.counts = std::move(counts);
+    memory.kept.positions =
+        at::from_blob(positions.data(), {static_cast<int64_t>(positions.size())},
+                      at::TensorOptions().dtype(at::kLong))
+            .clone();
+  }
+}
+
+}  // namespace alluvium::memory_bank

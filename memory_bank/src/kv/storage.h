@@ -1,0 +1,30 @@
+// From captured keys and values to what a record keeps, and back to what attention uses.
+//
+// Threads: pure functions; use ATen's intra-operator threads.
+#pragma once
+
+#include <span>
+
+#include "alluvium/memory_bank/memory.h"
+#include "kv/settings.h"
+
+namespace alluvium::memory_bank {
+
+/// keys, values: [layers, kv_heads, n, head_dim], any float dtype and device. type: what it will be
+/// decoded to; with unquantised settings also what is stored. Throws NumericError when a number that
+/// is to be quantised is not finite in float16.
+StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRows& kept,
+                  at::ScalarType type, const KvSettings& settings);
+
+/// Layers of a record, where they lie.
+struct StoredLayer {
+  int64_t key_bits = 0;
+  int64_t value_bits = 0;
+  std::span<const std::byte> section;
+};
+
+/// Sets keys, values and kept rows of `memory`, whose tokens are set. `stored.layers` is not looked
+/// at. Throws DataCorruption when a section's length is not what its rows need.
+void load_kv(const StoredKv& stored, std::span<const StoredLayer> layers, Memory& memory);
+
+}  // namespace alluvium::memory_bank

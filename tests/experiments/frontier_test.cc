@@ -1,0 +1,143 @@
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "alluvium/core/error.h"
+#include "alluvium/experiments/frontier_bench.h"
+#include "support/catch.h"
+#include "support/paths.h"
+#include "support/synthetic_checkpoint.h"
+
+namespace alluvium::tests {
+namespace {
+
+using Catch::Matchers::WithinAbs;
+using experiments::FrontierAnswer;
+using experiments::FrontierOptions;
+using experiments::FrontierRow;
+using experiments::FrontierSetting;
+
+std::string content(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+FrontierOptions small_frontier(const TemporaryDirectory& directory, const std::string& encoder) {
+  std::string text;
+  for (int i = 0; i < 9; ++i) {
+    text += "Crane " + std::to_string(i) + " lifts. ";
+  }
+  std::ofstream(directory / "documents.jsonl")
+      << R"({"id": "oslo", "title": "Oslo", "text": ")" << text << R"("})" << '\n'
+      << R"({"id": "riga", "title": "Riga", "text": "Seven cranes stand in Riga."})" << '\n';
+  std::ofstream(directory / "questions.jsonl")
+      << R"({"id": "1", "question": "Which crane?", "answers": ["Crane 3"], "doc_id": "oslo"})"
+      << '\n'
+      << R"({"id": "2", "question": "How many?", "answers": ["Seven"], "doc_id": "riga"})" << '\n'
+      << R"({"id": "3", "question": "What lifts?", "answers": ["Crane 0"], "doc_id": "oslo"})"
+      << '\n';
+  FrontierOptions options;
+  options.documents = directory / "documents.jsonl";
+  options.questions = directory / "questions.jsonl";
+  options.directory = directory / "out";
+  options.configuration = service::default_configuration();
+  options.configuration.models.decoder = write_tiny_llama_gguf(directory.path(), 1);
+  options.configuration.models.encoder = encoder;
+  options.configuration.prompt.prefix = "<|endoftext|>Read. ";
+  options.configuration.prompt.document = "{title}: {text}\n";
+  options.configuration.prompt.question = "Q {question} A";
+  options.configuration.prompt.max_chunk_tokens = 120;
+  options.configuration.answer.max_tokens = 4;
+  options.settings = experiments::frontier_grid("presets");
+  options.settings.push_back(experiments::parse_frontier_setting("keep=0.4,observer=random"));
+  return options;
+}
+
+}  // namespace
+
+TEST_CASE("bench frontier: every setting answers every question, and its bytes are its record's",
+          "[experiments][frontier]") {
+  const auto encoder = default_encoder_path();
+  if (!encoder) {
+    WARN("skipped: the default encoder is not installed");
+    return;
+  }
+  const TemporaryDirectory directory;
+  const FrontierOptions options = small_frontier(directory, *encoder);
+  const auto result = experiments::measure_frontier(options);
+  CHECK(result.answers.size() == 3 * options.settings.size());
+  const auto rows = experiments::summarise_frontier(options.settings, result.answers,
+                                                    result.bytes_per_token_16_bit);
+  REQUIRE(rows.size() == options.settings.size());
+  CHECK(rows[0].setting == "closed book");
+  CHECK(rows[0].bytes_per_document == 0);
+  CHECK_THAT(rows[1].of_text, WithinAbs(rows[1].f1 > 0 ? 100 : 0, 1e-9));
+  CHECK(rows[2].setting == "lossless");
+  CHECK(rows[2].kl < 1e-6);  // it is what the others are compared with
+  CHECK(rows[2].f1 == rows[1].f1);
+  for (std::size_t i = 3; i < rows.size() - 1; ++i) {
+    CHECK(rows[i].bytes_per_document < rows[i - 1].bytes_per_document);
+    CHECK(rows[i].kl > 0);
+  }
+
+  // Interrupted in the middle of a line, it goes on and comes to the same answers.
+  const std::string path = options.directory + "/answers.jsonl";
+  const std::string whole = content(path);
+  std::filesystem::resize_file(path, 2 * whole.size() / 3);
+  const auto resumed = experiments::measure_frontier(options);
+  REQUIRE(resumed.answers.size() == result.answers.size());
+  for (std::size_t i = 0; i < result.answers.size(); ++i) {
+    CHECK(resumed.answers[i].setting == result.answers[i].setting);
+    CHECK(resumed.answers[i].question == result.answers[i].question);
+    CHECK(resumed.answers[i].f1 == result.answers[i].f1);
+    CHECK(resumed.answers[i].bytes == result.answers[i].bytes);
+  }
+}
+
+TEST_CASE("bench frontier: means, shares and paired intervals", "[experiments][frontier]") {
+  const std::vector<FrontierSetting> settings = {
+      {.name = "text", .kind = FrontierSetting::Kind::text, .options = {}},
+      {.name = "half", .options = {}}};
+  std::vector<FrontierAnswer> answers;
+  for (int question = 0; question < 40; ++question) {
+    const double f1 = question % 4 == 0 ? 1.0 : 0.0;
+    answers.push_back({.setting = "text",
+                       .question = std::to_string(question),
+                       .f1 = f1,
+                       .bytes = 400,
+                       .tokens = 100});
+    answers.push_back({.setting = "half",
+                       .question = std::to_string(question),
+                       .f1 = f1 / 2,
+                       .bytes = 115200,
+                       .tokens = 100});
+  }
+  const std::vector<FrontierRow> rows = experiments::summarise_frontier(settings, answers, 23040);
+  CHECK_THAT(rows[0].f1, WithinAbs(25, 1e-9));
+  CHECK(rows[0].f1_low < 20);
+  CHECK(rows[0].f1_high > 30);
+  CHECK_THAT(rows[1].f1, WithinAbs(12.5, 1e-9));
+  // Always half of the text's, whatever is drawn: the pairing leaves no spread.
+  CHECK_THAT(rows[1].of_text, WithinAbs(50, 1e-9));
+  CHECK_THAT(rows[1].of_text_low, WithinAbs(50, 1e-9));
+  CHECK_THAT(rows[1].of_text_high, WithinAbs(50, 1e-9));
+  CHECK_THAT(rows[1].bytes_per_token, WithinAbs(1152, 1e-9));
+  CHECK_THAT(rows[1].share_of_16_bit, WithinAbs(5, 1e-9));
+  const std::string svg = experiments::plot_frontier(rows);
+  CHECK_THAT(svg, Catch::Matchers::StartsWith("<svg") && Catch::Matchers::Contains("half"));
+}
+
+TEST_CASE("bench frontier: settings by name", "[experiments][frontier]") {
+  const auto setting = experiments::parse_frontier_setting("keep=0.3,key_bits=4,value_bits=2");
+  CHECK(setting.options.keep == 0.3);
+  CHECK(setting.options.key_bits == 4);
+  CHECK(setting.options.value_bits == 2);
+  CHECK_THROWS_AS(experiments::parse_frontier_setting("keep"), InvalidArgument);
+  CHECK_THROWS_AS(experiments::parse_frontier_setting("kept=0.3"), InvalidArgument);
+  CHECK_THROWS_AS(experiments::parse_frontier_setting("keep=most"), InvalidArgument);
+  CHECK_THROWS_AS(experiments::parse_frontier_setting("observer=oracle,keep=0.5"), InvalidArgument);
+  CHECK_THROWS_AS(experiments::frontier_grid("huge"), InvalidArgument);
+  CHECK(experiments::frontier_grid("full").size() > experiments::frontier_grid("small").size());
+}
+
+}  // namespace alluvium::tests

@@ -1,0 +1,144 @@
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+
+#include "alluvium/core/error.h"
+#include "alluvium/core/random.h"
+#include "kv/budget.h"
+#include "support/catch.h"
+
+namespace alluvium::memory_bank {
+namespace {
+
+using Counts = std::vector<int64_t>;
+
+at::Tensor scores_of(const std::vector<float>& values, int64_t layers, int64_t heads, int64_t n) {
+  at::Tensor scores = at::empty({layers, heads, n}, at::TensorOptions().dtype(at::kFloat));
+  std::copy(values.begin(), values.end(), scores.mutable_data_ptr<float>());
+  return scores;
+}
+
+at::Tensor random_scores(uint64_t seed, int64_t layers, int64_t heads, int64_t n) {
+  Random random(seed);
+  std::vector<float> values;
+  for (int64_t i = 0; i < layers * heads * n; ++i) {
+    values.push_back(static_cast<float>(random.below(12)) / 12.0F);  // many are equal
+  }
+  return scores_of(values, layers, heads, n);
+}
+
+/// Tokens of each slot.
+std::vector<Counts> kept_tokens(const KeptRows& kept) {
+  std::vector<Counts> tokens;
+  const auto* position = kept.positions.const_data_ptr<int64_t>();
+  for (const int64_t count : kept.counts) {
+    tokens.emplace_back(position, position + count);
+    position += count;
+  }
+  return tokens;
+}
+
+// Two layers of two heads, four tokens. Sorted and averaged: layer 0 has the curve
+// (.85, .4, .15, .1), layer 1 (.5, .25, .2, .1).
+at::Tensor curve_example() {
+  return scores_of({.9F, .1F, .5F, .2F, .3F, .8F, .1F, .1F, .2F, .6F, .2F, .1F, .1F, .2F, .3F, .4F},
+                   2, 2, 4);
+}
+
+}  // namespace
+
+TEST_CASE("budget: curves by hand", "[memory_bank][kv][budget]") {
+  BudgetOptions options{.budget = "curves", .keep = 4.0 / 8, .floor_rows = 0, .keep_mask = {}};
+  CHECK(share_rows(curve_example(), options) == Counts{2, 2, 2, 2});
+  options.keep = 5.0 / 8;
+  const KeptRows kept = choose_rows(curve_example(), options);
+  CHECK(kept.counts == Counts{2, 2, 3, 3});
+  CHECK(kept_tokens(kept) == std::vector<Counts>{{0, 2}, {0, 1}, {0, 1, 2}, {1, 2, 3}});
+}
+
+TEST_CASE("budget: global takes the best rows wherever they are", "[memory_bank][kv][budget]") {
+  // The six best of the example: .9, .8, .6, .5, .4, then .3 of layer 0 before .3 of layer 1.
+  BudgetOptions options{.budget = "global", .keep = 6.0 / 16, .floor_rows = 1, .keep_mask = {}};
+  const KeptRows kept = choose_rows(curve_example(), options);
+  CHECK(kept.counts == Counts{2, 2, 1, 1});
+  CHECK(kept_tokens(kept) == std::vector<Counts>{{0, 2}, {0, 1}, {1}, {3}});
+}
+
+TEST_CASE("budget: a pyramid falls evenly and keeps the mean", "[memory_bank][kv][budget]") {
+  // Mean 20 of 100 rows: the last layer keeps 20 / 20 = 1, the first 2 * 20 - 1 = 39.
+  BudgetOptions options{.budget = "pyramid", .keep = 0.2, .floor_rows = 1, .keep_mask = {}};
+  const Counts counts = share_rows(random_scores(1, 3, 1, 100), options);
+  CHECK(counts == Counts{39, 20, 1});
+  options.keep = 0.8;  // the first layer cannot keep more than all
+  CHECK(share_rows(random_scores(1, 3, 1, 100), options) == Counts{100, 80, 60});
+}
+
+TEST_CASE("budget: kept rows rise, are no row twice, and are as many as was asked for",
+          "[memory_bank][kv][budget][property]") {
+  const auto seed = GENERATE(range(0U, 10U));
+  const std::string budget = GENERATE("global", "curves", "uniform", "pyramid");
+  const double keep = GENERATE(0.05, 0.3, 0.7);
+  const int64_t n = GENERATE(1, 9, 64, 150);
+  CAPTURE(seed, budget, keep, n);
+  BudgetOptions options{.budget = budget, .keep = keep, .floor_rows = 8, .keep_mask = {}};
+  options.keep_mask.assign(static_cast<std::size_t>(n), 0);
+  options.keep_mask[0] = 1;
+  options.keep_mask[static_cast<std::size_t>(n) - 1] = 1;
+  const at::Tensor scores = random_scores(seed, 3, 2, n);
+  const KeptRows kept = choose_rows(scores, options);
+  if (kept.everything()) {
+    return;  // floors reach every row of short chunks
+  }
+  for (const Counts& tokens : kept_tokens(kept)) {
+    CHECK(static_cast<int64_t>(tokens.size()) >= std::min<int64_t>(8, n));
+    CHECK(std::is_sorted(tokens.begin(), tokens.end()));
+    CHECK(std::adjacent_find(tokens.begin(), tokens.end()) == tokens.end());
+    CHECK(tokens.front() == 0);
+    CHECK(tokens.back() == n - 1);
+  }
+  const int64_t rows = std::accumulate(kept.counts.begin(), kept.counts.end(), int64_t{0});
+  if (budget == "global" && keep * static_cast<double>(n) >= 8) {
+    CHECK(rows == std::llround(keep * static_cast<double>(6 * n)));
+  }
+  // The same again, and on one thread.
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  const KeptRows again = choose_rows(scores, options);
+  at::set_num_threads(threads);
+  CHECK(again.counts == kept.counts);
+  CHECK(kept_tokens(again) == kept_tokens(kept));
+}
+
+TEST_CASE("budget: of equal scores the first tokens are kept, and the mask before any",
+          "[memory_bank][kv][budget]") {
+  const std::string budget = GENERATE("global", "curves", "uniform", "pyramid");
+  CAPTURE(budget);
+  BudgetOptions options{.budget = budget, .keep = 0.3, .floor_rows = 1, .keep_mask = {}};
+  options.keep_mask.assign(60, 0);
+  options.keep_mask[57] = 1;
+  const at::Tensor equal = at::full({2, 2, 60}, 0.5F);
+  for (const Counts& tokens : kept_tokens(choose_rows(equal, options))) {
+    CHECK(std::count(tokens.begin(), tokens.end(), 57) == 1);
+    // The others are the first ones; global takes the first layer's before the next layer's.
+    const auto others = static_cast<int64_t>(tokens.size()) - 1;
+    for (int64_t i = 0; i < std::min<int64_t>(others, 57); ++i) {
+      CHECK(tokens[static_cast<std::size_t>(i)] == i);
+    }
+  }
+}
+
+TEST_CASE("budget: a score that is not finite is refused", "[memory_bank][kv][budget]") {
+  at::Tensor scores = random_scores(1, 1, 1, 20);
+  scores[0][0][3] = NAN;
+  CHECK_THROWS_AS(choose_rows(scores, {}), NumericError);
+  BudgetOptions wrong;
+  wrong.budget = "generous";
+  CHECK_THROWS_AS(choose_rows(random_scores(1, 1, 1, 20), wrong), InvalidArgument);
+}
+
+}  // namespace alluvium::memory_bank

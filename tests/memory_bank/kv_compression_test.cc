@@ -1,0 +1,247 @@
+// The kv codec with evicted and quantised memories, on the tiny Llama.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+
+#include "alluvium/core/error.h"
+#include "alluvium/core/random.h"
+#include "alluvium/memory_bank/kv_record.h"
+#include "bank_fixtures.h"
+#include "kv/observer.h"
+#include "tiny_model.h"
+
+namespace alluvium::tests {
+namespace {
+
+using memory_bank::decode_record;
+using memory_bank::encode_record;
+
+CodecOptions preset(const std::string& name) {
+  CodecOptions options;
+  options.preset = name;
+  return options;
+}
+
+CodecOptions evicting(const std::string& observer, double keep) {
+  CodecOptions options;  // as computed: nothing but eviction
+  options.observer = observer;
+  options.keep = keep;
+  return options;
+}
+
+std::shared_ptr<const Memory> through_record(const Memory& memory) {
+  return std::make_shared<const Memory>(decode_record(encode_record(memory)));
+}
+
+}  // namespace
+
+TEST_CASE("kv: keeping every row is the identity for every observer", "[memory_bank][kv]") {
+  const TinyModel model;
+  const std::string observer = GENERATE(from_range(memory_bank::observer_names()));
+  CAPTURE(observer);
+  const std::vector<Chunk> chunks = {chunk_of(10, 80)};
+  const auto plain = model.make("kv")->compress(chunks);
+  const auto kept = model.make("kv", evicting(observer, 1.0))->compress(chunks);
+  CHECK(kept[0].kept.everything());
+  CHECK(kept[0].fingerprint == plain[0].fingerprint);
+  CHECK(same_bits(kept[0].keys, plain[0].keys));
+  CHECK(same_bits(kept[0].values, plain[0].values));
+}
+
+TEST_CASE("kv: every observer keeps the rows asked for, the same ones each time",
+          "[memory_bank][kv]") {
+  const TinyModel model;
+  const std::string observer = GENERATE(from_range(memory_bank::observer_names()));
+  const std::string budget = GENERATE("global", "curves", "uniform", "pyramid");
+  CAPTURE(observer, budget);
+  CodecOptions options = evicting(observer, 0.4);
+  options.budget = budget;
+  const auto codec = model.make("kv", options);
+  const std::vector<Chunk> chunks = {chunk_of(10, 90), chunk_of(33, 20), chunk_of(70, 66)};
+  const auto together = codec->compress(chunks);
+  CHECK(together[1].kept.everything());  // too short to lose a row
+  for (const std::size_t i : {0U, 2U}) {
+    const Memory& memory = together[i];
+    REQUIRE(memory.kept.counts.size() == TinyLlama::kLayers * TinyLlama::kKvHeads);
+    const int64_t rows =
+        std::accumulate(memory.kept.counts.begin(), memory.kept.counts.end(), int64_t{0});
+    CHECK(memory.keys.size(0) == rows);
+    CHECK(memory.kept.positions.numel() == rows);
+    const double all = static_cast<double>(memory.kept.counts.size()) *
+                       static_cast<double>(chunks[i].tokens.size());
+    // What must be kept lifts the last layers of a pyramid.
+    CHECK(std::abs(static_cast<double>(rows) / all - 0.4) < (budget == "pyramid" ? 0.12 : 0.02));
+    const auto* position = memory.kept.positions.const_data_ptr<int64_t>();
+    for (const int64_t count : memory.kept.counts) {
+      CHECK(count >= 8);
+      for (int64_t first = 0; first < 4; ++first) {
+        CHECK(position[first] == first);  // the chunk's first rows
+      }
+      CHECK(std::is_sorted(position, position + count));
+      position += count;
+    }
+    const int threads = at::get_num_threads();
+    at::set_num_threads(1);
+    const auto alone = codec->compress(std::span(chunks).subspan(i, 1));
+    at::set_num_threads(threads);
+    CHECK(alone[0].kept.counts == memory.kept.counts);
+    CHECK(same_bits(alone[0].kept.positions, memory.kept.positions));
+  }
+}
+
+TEST_CASE("kv: evicted rows are the others' own keys and values", "[memory_bank][kv]") {
+  const TinyModel model;
+  const std::vector<Chunk> chunks = {chunk_of(10, 90)};
+  const auto whole = model.make("kv")->compress(chunks)[0];
+  const auto kept = model.make("kv", evicting("repeat", 0.3))->compress(chunks)[0];
+  const auto* position = kept.kept.positions.const_data_ptr<int64_t>();
+  int64_t row = 0;
+  for (std::size_t slot = 0; slot < kept.kept.counts.size(); ++slot) {
+    const at::Tensor keys = whole.keys.flatten(0, 1)[static_cast<int64_t>(slot)];
+    const at::Tensor values = whole.values.flatten(0, 1)[static_cast<int64_t>(slot)];
+    for (int64_t i = 0; i < kept.kept.counts[slot]; ++i, ++row) {
+      REQUIRE(difference(kept.keys[row], keys[position[row]]) < 1e-6);
+      REQUIRE(difference(kept.values[row], values[position[row]]) < 1e-6);
+    }
+  }
+}
+
+TEST_CASE("kv: a ragged memory answers as a whole one whose other rows are removed",
+          "[memory_bank][kv][property]") {
+  const c10::InferenceMode inference;
+  const TinyModel model;
+  CodecOptions options = evicting("repeat", 0.4);
+  options.temperature = options.lse_scale = GENERATE(1.0, 0.8);
+  options.positions = GENERATE("parallel", "sequential");
+  CAPTURE(options.temperature, options.positions);
+  const auto codec = model.make("kv", options);
+  CodecOptions all = options;
+  all.keep = 0;
+  const auto whole = model.make("kv", all);
+  const std::vector<Chunk> chunks = {chunk_of(10, 70), chunk_of(33, 20), chunk_of(70, 66)};
+  const Memories kept = compress(*codec, chunks);
+  const backbone::KvPrefix ragged = codec->to_prefix(kept, 10);
+
+  backbone::KvPrefix removed = whole->to_prefix(compress(*whole, chunks), 10);
+  REQUIRE(removed.segments.size() == ragged.segments.size());
+  for (std::size_t s = 0; s < removed.segments.size(); ++s) {
+    backbone::KvSegment& segment = removed.segments[s];
+    const backbone::KvSegment& rows = ragged.segments[s];
+    if (!rows.ragged()) {
+      continue;
+    }
+    segment.log_bias =
+        at::full({TinyLlama::kLayers, TinyLlama::kKvHeads, segment.slots()}, -INFINITY, at::kFloat);
+    const at::Tensor bias = segment.log_bias.flatten(0, 1);
+    int64_t row = 0;
+    for (std::size_t slot = 0; slot < rows.row_counts.size(); ++slot) {
+      for (int64_t i = 0; i < rows.row_counts[slot]; ++i, ++row) {
+        const int64_t at =
+            rows.positions[row].item<int64_t>() - segment.positions[0].item<int64_t>();
+        bias[static_cast<int64_t>(slot)][at] = 0;
+      }
+    }
+  }
+  CHECK(ragged.next_position == removed.next_position);
+  CHECK(difference(model.ask(ragged), model.ask(removed)) < 1e-4);
+  // One token at a time, after the question.
+  const auto step = [&](const backbone::KvPrefix& prefix) {
+    backbone::KvCache cache = model.decoder->start(prefix, 3);
+    std::vector<at::Tensor> logits;
+    for (const TokenId token : {5, 6, 7}) {
+      const Tokens one = {token};
+      const backbone::ReadRequest request{
+          .cache = &cache, .tokens = one, .logits = backbone::Logits::last};
+      logits.push_back(model.decoder->read({&request, 1}).front().logits);
+    }
+    return logits;
+  };
+  const auto from_ragged = step(ragged);
+  const auto from_removed = step(removed);
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(difference(from_ragged[i], from_removed[i]) < 1e-4);
+  }
+}
+
+TEST_CASE("kv: what compress gives is what its record gives", "[memory_bank][kv][record]") {
+  const TinyModel model;
+  const std::string name = GENERATE("lossless", "safe", "default", "compact", "tiny");
+  CAPTURE(name);
+  const auto codec = model.make("kv", preset(name));
+  for (const Memory& memory : codec->compress(std::vector{chunk_of(10, 90), chunk_of(5, 3)})) {
+    const auto read = through_record(memory);
+    CHECK(same_memory(*read, memory));
+    CHECK(codec->to_prefix(std::vector{read}, 10).next_position ==
+          static_cast<int64_t>(kPrefix.size()) + memory.length());
+  }
+}
+
+TEST_CASE("kv: a changed byte anywhere in a compressed record is found",
+          "[memory_bank][kv][record][property]") {
+  const TinyModel model;
+  CodecOptions options = preset("compact");
+  options.key_bits = options.value_bits = 3;
+  const auto record =
+      encode_record(model.make("kv", options)->compress(std::vector{chunk_of(10, 90)})[0]);
+  Random random(5);
+  for (std::size_t at = 0; at < record.size(); ++at) {
+    auto damaged = record;
+    damaged[at] ^= static_cast<std::byte>(1 + random.below(255));
+    REQUIRE_THROWS_AS(decode_record(damaged), DataCorruption);
+  }
+  for (std::size_t size = 0; size < record.size(); size += 7) {
+    REQUIRE_THROWS_AS(decode_record(std::span(record).first(size)), DataCorruption);
+  }
+}
+
+TEST_CASE("kv: smaller presets make smaller records, and safe ones stay near the text",
+          "[memory_bank][kv]") {
+  const TinyModel model;
+  const std::vector<Chunk> chunks = {chunk_of(10, 120)};
+  std::size_t last = SIZE_MAX;
+  for (const std::string& name : memory_bank::kv_presets()) {
+    CAPTURE(name);
+    const std::size_t bytes =
+        encode_record(model.make("kv", preset(name))->compress(chunks)[0]).size();
+    CHECK(bytes < last);
+    last = bytes;
+  }
+  const auto safe = model.make("kv", preset("safe"));
+  CHECK(difference(model.ask(safe->to_prefix(compress(*safe, chunks), 10)),
+                   model.ask_plainly(chunks[0].tokens)) < 0.05);
+}
+
+TEST_CASE("kv: codecs of several presets stand beside each other over one decoder",
+          "[memory_bank][kv]") {
+  const TinyModel model;
+  const auto compact = model.make("kv", preset("compact"));
+  const auto tiny = model.make("kv", preset("tiny"));
+  const std::vector<Chunk> chunks = {chunk_of(10, 120)};
+  const Memories small = compress(*tiny, chunks);
+  CHECK(compress(*compact, chunks)[0]->keys.size(0) > small[0]->keys.size(0));
+  CHECK_NOTHROW(tiny->to_prefix(small, 10));
+  CHECK_THROWS_AS(compact->to_prefix(small, 10), InvalidArgument);
+}
+
+TEST_CASE("kv: a chunk that fills the decoder's positions keeps all its rows",
+          "[memory_bank][kv]") {
+  const TinyModel model;
+  const auto codec = model.make("kv", evicting("repeat", 0.3));
+  const auto length = TinyLlama::kContext - kPrefix.size();
+  CHECK(codec->compress(std::vector{chunk_of(10, length)})[0].kept.everything());
+}
+
+TEST_CASE("kv: resident bytes are those of the tensors, the rows' places and the tokens",
+          "[memory_bank][kv]") {
+  const TinyModel model;
+  const auto memory =
+      model.make("kv", evicting("keydiff", 0.5))->compress(std::vector{chunk_of(10, 80)})[0];
+  const auto read = through_record(memory);
+  const std::size_t rows = static_cast<std::size_t>(read->keys.size(0));
+  CHECK(read->resident_bytes() == 80 * 4 + 4 * 8 + rows * (2 * 8 * 4 + 8));
+}
+
+}  // namespace alluvium::tests
