@@ -21,8 +21,8 @@ struct AttentionView {
   /// [layers * kv_heads] first slot of each; empty: 0 for all. Belongs to the cache
   std::span<const int64_t> begins;
   int64_t first_slot = 0;  ///< of a head_view(): keys and values to attend to begin here
-  int64_t context_begin =
-      0;  ///< slots with temperature and scale; an empty range is plain attention
+  /// Slots with temperature and scale; an empty range is plain attention
+  int64_t context_begin = 0;
   int64_t context_end = 0;
   double temperature = 1.0;
   double lse_scale = 1.0;

@@ -169,6 +169,13 @@ void CachePlan::fill_(const Rope& rope, const at::Tensor& keys, const at::Tensor
   int64_t even = begins_.empty() ? 0 : context_end_;
   std::vector<int64_t> places = begins_;
   const auto by_head = [&](const at::Tensor& tensor) { return tensor.flatten(0, 1); };
+  // Nobody's slots are masked, not skipped, where another head of the layer has some: a NaN left in
+  // the memory would come through the mask.
+  for (std::size_t h = 0; h < begins_.size(); ++h) {
+    const auto head = static_cast<int64_t>(h);
+    by_head(keys)[head].narrow(0, 0, begins_[h]).zero_();
+    by_head(values)[head].narrow(0, 0, begins_[h]).zero_();
+  }
   for (const KvSegment* segment : ordered_) {
     if (begins_.empty() || !segment->context) {
       fill_even_(*segment, even, rope, keys, values, log_bias);

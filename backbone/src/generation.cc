@@ -151,13 +151,14 @@ Generation generate(const Decoder& decoder, const Tokenizer& tokenizer, KvCache&
   Generation generation;
   generation.prompt_tokens = static_cast<int64_t>(prompt.size());
 
-  ReadRequest request{&cache, prompt, Logits::last, false, false};
+  ReadRequest request{&cache, prompt, Logits::last, false, false, options.adapter};
   TokenId token = 0;
   while (static_cast<int64_t>(generation.tokens.size()) < options.max_tokens) {
     const at::Tensor host = decoder.read({&request, 1}).front().logits.cpu();
     const std::span<const float> logits = as_span(host);
     token = options.temperature == 0 ? pick_greedy(logits) : pick_sampled(logits, options, random);
     generation.log_probability += static_cast<double>(logits[token]) - log_sum_exp(logits);
+    ++generation.scored_tokens;
     if (generation.first_token_ms == 0) {
       generation.first_token_ms = watch.elapsed_ms();
     }
@@ -186,14 +187,15 @@ Generation generate(const Decoder& decoder, const Tokenizer& tokenizer, KvCache&
 }
 
 std::vector<double> score_tokens(const Decoder& decoder, KvCache& cache,
-                                 std::span<const TokenId> prompt, std::span<const TokenId> tokens) {
+                                 std::span<const TokenId> prompt, std::span<const TokenId> tokens,
+                                 const Adapter* adapter) {
   ALLUVIUM_CHECK(!prompt.empty(), "the prompt must hold at least one token");
   if (tokens.empty()) {
     return {};
   }
   std::vector<TokenId> all(prompt.begin(), prompt.end());
   all.insert(all.end(), tokens.begin(), tokens.end() - 1);
-  const ReadRequest request{&cache, all, Logits::all, false, false};
+  const ReadRequest request{&cache, all, Logits::all, false, false, adapter};
   const at::Tensor logits = decoder.read({&request, 1}).front().logits.cpu();
   std::vector<double> scores;
   for (std::size_t i = 0; i < tokens.size(); ++i) {

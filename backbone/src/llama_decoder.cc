@@ -10,6 +10,7 @@
 #include <ATen/ops/linear.h>
 #include <c10/core/InferenceMode.h>
 
+#include "adapter_stack.h"
 #include "alluvium/core/error.h"
 #include "cache_plan.h"
 #include "row_kernels.h"
@@ -17,6 +18,16 @@
 
 namespace alluvium::backbone {
 namespace {
+
+Digest make_model(const Checkpoint& checkpoint, const DecoderGeometry& geometry) {
+  return Sha256()
+      .update("alluvium llama model 1\n")
+      .update(checkpoint.digest().data(), checkpoint.digest().size())
+      .update(fmt::format("{} {} {} {} {} {} {} {:.17g} {:.17g}", geometry.layers, geometry.d_model,
+                          geometry.heads, geometry.kv_heads, geometry.head_dim, geometry.d_ff,
+                          geometry.vocabulary, geometry.rope_base, geometry.norm_epsilon))
+      .finish();
+}
 
 Digest make_fingerprint(const Checkpoint& checkpoint, const DecoderGeometry& geometry,
                         at::ScalarType dtype) {
@@ -30,6 +41,46 @@ Digest make_fingerprint(const Checkpoint& checkpoint, const DecoderGeometry& geo
       .finish();
 }
 
+// Consecutive rows of a packed batch that one adapter acts on.
+struct AdaptedRows {
+  const Adapter* adapter;
+  int64_t begin;
+  int64_t rows;
+};
+
+std::vector<AdaptedRows> adapted_rows(std::span<const ReadRequest> requests) {
+  std::vector<AdaptedRows> runs;
+  int64_t begin = 0;
+  for (const ReadRequest& request : requests) {
+    const auto rows = static_cast<int64_t>(request.tokens.size());
+    if (request.adapter != nullptr) {
+      if (!runs.empty() && runs.back().adapter == request.adapter &&
+          runs.back().begin + runs.back().rows == begin) {
+        runs.back().rows += rows;
+      } else {
+        runs.push_back({request.adapter, begin, rows});
+      }
+    }
+    begin += rows;
+  }
+  return runs;
+}
+
+// x W^T for all rows, and each adapter's share for the rows it acts on.
+at::Tensor adapted_linear(const at::Tensor& x, const LinearWeight& weight,
+                          const std::vector<AdaptedRows>& runs, int64_t layer,
+                          Adapter::Stacked Adapter::Layer::*which) {
+  at::Tensor y = at::linear(x, weight.dense);
+  for (const AdaptedRows& run : runs) {
+    const Adapter::Stacked& factors = run.adapter->layers()[layer].*which;
+    if (factors.a.defined()) {
+      const at::Tensor low = at::linear(x.narrow(0, run.begin, run.rows), factors.a);
+      y.narrow(0, run.begin, run.rows).add_(at::linear(low, factors.b));
+    }
+  }
+  return y;
+}
+
 }  // namespace
 
 LlamaDecoder::LlamaDecoder(const Checkpoint& checkpoint, const DevicePolicy& policy)
@@ -38,6 +89,7 @@ LlamaDecoder::LlamaDecoder(const Checkpoint& checkpoint, const DevicePolicy& pol
       rope_(geometry_.head_dim, geometry_.rope_base, geometry_.max_positions, policy.device),
       weights_(load_llama_weights(checkpoint, geometry_, policy)),
       has_blocks_(weights_.has_blocks()),
+      model_(make_model(checkpoint, geometry_)),
       fingerprint_(make_fingerprint(checkpoint, geometry_, policy.dtype)) {}
 
 KvCache LlamaDecoder::start(const KvPrefix& prefix, int64_t room) const {
@@ -102,9 +154,10 @@ std::vector<ReadResult> LlamaDecoder::read(std::span<const ReadRequest> requests
     return read_packed(requests);
   }
   ReadResult result;
-  result.logits = policy_.dtype == at::kBFloat16
-                      ? step<Bf16>(*first.cache, first.tokens.front(), first.logits)
-                      : step<float>(*first.cache, first.tokens.front(), first.logits);
+  result.logits =
+      policy_.dtype == at::kBFloat16
+          ? step<Bf16>(*first.cache, first.tokens.front(), first.logits, first.adapter)
+          : step<float>(*first.cache, first.tokens.front(), first.logits, first.adapter);
   if (first.logits == Logits::all) {
     result.logits = result.logits.unsqueeze(0);
   }
@@ -118,7 +171,7 @@ at::Tensor LlamaDecoder::embed(std::span<const ReadRequest> requests) const {
   }
   const at::Tensor index =
       at::from_blob(ids.data(), {static_cast<int64_t>(ids.size())}, at::kLong).to(policy_.device);
-  return weights_.embedding.index_select(0, index).to(at::kFloat);
+  return weights_.embedding.index_select(0, index).to(residual_dtype());
 }
 
 std::vector<LlamaDecoder::Slice> LlamaDecoder::slice(std::span<const ReadRequest> requests) const {
@@ -215,6 +268,7 @@ std::vector<ReadResult> LlamaDecoder::read_packed(std::span<const ReadRequest> r
     }
   }
 
+  const std::vector<AdaptedRows> adapted = adapted_rows(requests);
   const bool wants_output = std::any_of(
       requests.begin(), requests.end(),
       [](const ReadRequest& request) { return request.logits != Logits::none || request.hidden; });
@@ -223,8 +277,9 @@ std::vector<ReadResult> LlamaDecoder::read_packed(std::span<const ReadRequest> r
                                   x.options().dtype(policy_.dtype));
   for (int64_t l = 0; l < geometry_.layers; ++l) {
     const LlamaLayer& layer = weights_.layers[l];
-    const at::Tensor qkv = at::linear(
-        rms_norm(x, layer.attention_norm, geometry_.norm_epsilon, policy_.dtype), layer.qkv.dense);
+    const at::Tensor qkv =
+        adapted_linear(rms_norm(x, layer.attention_norm, geometry_.norm_epsilon, policy_.dtype),
+                       layer.qkv, adapted, l, &Adapter::Layer::qkv);
     for (std::size_t i = 0; i < requests.size(); ++i) {
       attended.narrow(0, slices[i].begin, slices[i].rows)
           .copy_(attend_sequence(l, qkv, slices[i], requests[i], results[i]));
@@ -232,11 +287,12 @@ std::vector<ReadResult> LlamaDecoder::read_packed(std::span<const ReadRequest> r
     if (l == geometry_.layers - 1 && !wants_output) {
       break;  // the last layer's keys, values and weights were all that was asked for
     }
-    add_(x, at::linear(attended, layer.attention_out.dense));
+    add_(x,
+         adapted_linear(attended, layer.attention_out, adapted, l, &Adapter::Layer::attention_out));
     const at::Tensor gate_up =
-        at::linear(rms_norm(x, layer.feed_forward_norm, geometry_.norm_epsilon, policy_.dtype),
-                   layer.gate_up.dense);
-    add_(x, at::linear(swiglu(gate_up), layer.down.dense));
+        adapted_linear(rms_norm(x, layer.feed_forward_norm, geometry_.norm_epsilon, policy_.dtype),
+                       layer.gate_up, adapted, l, &Adapter::Layer::gate_up);
+    add_(x, adapted_linear(swiglu(gate_up), layer.down, adapted, l, &Adapter::Layer::down));
   }
 
   for (std::size_t i = 0; i < requests.size(); ++i) {
@@ -248,8 +304,9 @@ std::vector<ReadResult> LlamaDecoder::read_packed(std::span<const ReadRequest> r
       continue;
     }
     const int64_t rows = last_only ? 1 : slices[i].rows;
-    const at::Tensor hidden = rms_norm(x.narrow(0, slices[i].begin + slices[i].rows - rows, rows),
-                                       weights_.final_norm, geometry_.norm_epsilon, at::kFloat);
+    const at::Tensor hidden =
+        rms_norm(x.narrow(0, slices[i].begin + slices[i].rows - rows, rows), weights_.final_norm,
+                 geometry_.norm_epsilon, residual_dtype());
     if (requests[i].hidden) {
       results[i].hidden = hidden;
     }
@@ -274,6 +331,42 @@ at::Tensor LlamaDecoder::logits(const at::Tensor& hidden) const {
                                    out[r].mutable_data_ptr<float>());
   }
   return out;
+}
+
+std::shared_ptr<const Adapter> LlamaDecoder::prepare(const AdapterState& state) const {
+  const c10::InferenceMode no_gradient;
+  ALLUVIUM_CHECK(state.model == model_, "the adapter belongs to model {}, the decoder is model {}",
+                 to_hex(state.model), to_hex(model_));
+  check_adapter(state, geometry_);
+  const auto stack = [&](const LayerFactors& layer, std::initializer_list<Projection> parts) {
+    // The scale is folded in while the factors are still in the width they were trained in.
+    const StackedFactors wide =
+        stack_factors(layer, parts, geometry_, at::TensorOptions(at::kFloat).device(at::kCPU));
+    Adapter::Stacked stacked;
+    if (!wide.defined()) {
+      return stacked;
+    }
+    const auto options = at::TensorOptions(policy_.dtype).device(policy_.device);
+    stacked.a = wide.a.to(options);
+    stacked.b = wide.b.mul(state.scale).to(options);
+    stacked.b_transposed = stacked.b.t().contiguous();
+    int64_t begin = 0;
+    for (const Projection part : parts) {
+      const int64_t rows = shape_of(geometry_, part).out;
+      const int64_t rank = layer[part].defined() ? layer[part].a.size(0) : 0;
+      stacked.spans.insert(stacked.spans.end(), rank, {begin, begin + rows});
+      begin += rows;
+    }
+    return stacked;
+  };
+  auto adapter = std::make_shared<Adapter>();
+  for (const LayerFactors& layer : state.layers) {
+    adapter->layers_.push_back({.qkv = stack(layer, {Projection::q, Projection::k, Projection::v}),
+                                .attention_out = stack(layer, {Projection::o}),
+                                .gate_up = stack(layer, {Projection::gate, Projection::up}),
+                                .down = stack(layer, {Projection::down})});
+  }
+  return adapter;
 }
 
 Digest LlamaDecoder::hash_weights() const {

@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "alluvium/backbone/adapter.h"
 #include "alluvium/backbone/decoder.h"
 #include "attention.h"
 #include "llama_weights.h"
@@ -24,8 +25,13 @@ class LlamaDecoder final : public Decoder {
   const DecoderGeometry& geometry() const override { return geometry_; }
   const DevicePolicy& policy() const override { return policy_; }
   const Digest& fingerprint() const override { return fingerprint_; }
+  const Digest& model() const override { return model_; }
   KvCache start(const KvPrefix& prefix, int64_t room) const override;
   std::vector<ReadResult> read(std::span<const ReadRequest> requests) const override;
+  std::shared_ptr<const Adapter> prepare(const AdapterState& state) const override;
+  at::Tensor negative_log_likelihood(std::span<const ScoredSequence> sequences,
+                                     const AdapterState& adapter,
+                                     const AdapterDropout& dropout) const override;
   Digest hash_weights() const override;
 
  private:
@@ -35,6 +41,11 @@ class LlamaDecoder final : public Decoder {
     int64_t rows = 0;
     AttentionView view;
   };
+
+  /// Of the residual stream, which is never rounded to 16 bits.
+  at::ScalarType residual_dtype() const {
+    return policy_.dtype == at::kDouble ? at::kDouble : at::kFloat;
+  }
 
   void validate(std::span<const ReadRequest> requests) const;
   at::Tensor embed(std::span<const ReadRequest> requests) const;
@@ -49,13 +60,14 @@ class LlamaDecoder final : public Decoder {
   std::vector<ReadResult> read_packed(std::span<const ReadRequest> requests) const;
 
   template <class T>
-  at::Tensor step(KvCache& cache, TokenId token, Logits wanted) const;
+  at::Tensor step(KvCache& cache, TokenId token, Logits wanted, const Adapter* adapter) const;
 
   DevicePolicy policy_;
   DecoderGeometry geometry_;
   Rope rope_;
   LlamaWeights weights_;
   bool has_blocks_;
+  Digest model_;
   Digest fingerprint_;
 };
 

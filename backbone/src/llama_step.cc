@@ -11,9 +11,40 @@
 #include "row_kernels.h"
 
 namespace alluvium::backbone {
+namespace {
+
+// y += B (A x), one rank at a time: each row of B's transpose fills its own span of y.
+template <class T>
+void add_adapted(const Adapter::Stacked& factors, const float* x, float* y,
+                 std::vector<float>& low) {
+  if (!factors.a.defined()) {
+    return;
+  }
+  const auto& kernels = row_kernels().of<T>();
+  const int64_t rank = factors.a.size(0);
+  const int64_t out = factors.b_transposed.size(1);
+  low.resize(rank);
+  kernels.product(static_cast<const T*>(factors.a.const_data_ptr()), x, rank, factors.a.size(1),
+                  low.data());
+  const auto* rows = static_cast<const T*>(factors.b_transposed.const_data_ptr());
+  for (int64_t r = 0; r < rank; ++r) {
+    const auto [begin, end] = factors.spans[r];
+    kernels.accumulate(rows + r * out + begin, low[r], end - begin, y + begin);
+  }
+}
+
+}  // namespace
 
 template <class T>
-at::Tensor LlamaDecoder::step(KvCache& cache, TokenId token, Logits wanted) const {
+at::Tensor LlamaDecoder::step(KvCache& cache, TokenId token, Logits wanted,
+                              const Adapter* adapter) const {
+  std::vector<float> low;
+  const auto adapt = [&](int64_t layer, Adapter::Stacked Adapter::Layer::*which, const float* in,
+                         float* out) {
+    if (adapter != nullptr) {
+      add_adapted<T>(adapter->layers()[layer].*which, in, out, low);
+    }
+  };
   const auto& kernels = row_kernels();
   const TypedRowKernels<float>& rows = kernels.f32;
   const int64_t d = geometry_.d_model;
@@ -48,6 +79,7 @@ at::Tensor LlamaDecoder::step(KvCache& cache, TokenId token, Logits wanted) cons
     rows.rms_norm(x.data(), layer.attention_norm.const_data_ptr<float>(), epsilon, 1, d,
                   normed.data());
     layer.qkv.blocks->multiply(normed.data(), qkv.data());
+    adapt(l, &Adapter::Layer::qkv, normed.data(), qkv.data());
     for (int64_t h = 0; h < geometry_.heads + geometry_.kv_heads; ++h) {
       rows.rotate(qkv.data() + h * head_dim, cos, sin, head_dim / 2, qkv.data() + h * head_dim);
     }
@@ -82,12 +114,15 @@ at::Tensor LlamaDecoder::step(KvCache& cache, TokenId token, Logits wanted) cons
       }
     });
     layer.attention_out.blocks->multiply(attended.data(), projected.data());
+    adapt(l, &Adapter::Layer::attention_out, attended.data(), projected.data());
     rows.add(projected.data(), d, x.data());
     rows.rms_norm(x.data(), layer.feed_forward_norm.const_data_ptr<float>(), epsilon, 1, d,
                   normed.data());
     layer.gate_up.blocks->multiply(normed.data(), gate_up.data());
+    adapt(l, &Adapter::Layer::gate_up, normed.data(), gate_up.data());
     rows.swiglu(gate_up.data(), 1, geometry_.d_ff, activated.data());
     layer.down.blocks->multiply(activated.data(), projected.data());
+    adapt(l, &Adapter::Layer::down, activated.data(), projected.data());
     rows.add(projected.data(), d, x.data());
   }
   ++cache.slots_;
@@ -102,7 +137,7 @@ at::Tensor LlamaDecoder::step(KvCache& cache, TokenId token, Logits wanted) cons
   return logits;
 }
 
-template at::Tensor LlamaDecoder::step<float>(KvCache&, TokenId, Logits) const;
-template at::Tensor LlamaDecoder::step<Bf16>(KvCache&, TokenId, Logits) const;
+template at::Tensor LlamaDecoder::step<float>(KvCache&, TokenId, Logits, const Adapter*) const;
+template at::Tensor LlamaDecoder::step<Bf16>(KvCache&, TokenId, Logits, const Adapter*) const;
 
 }  // namespace alluvium::backbone

@@ -44,6 +44,9 @@ struct TypedRowKernels {
                    T* out);
   /// out[r] = silu(gate_up[r][0..d_ff)) * gate_up[r][d_ff..2 d_ff).
   void (*swiglu)(const T* gate_up, int64_t rows, int64_t d_ff, T* out);
+  /// d_gate_up of swiglu, given d_out: [rows, d_ff].
+  void (*swiglu_gradient)(const T* gate_up, const T* d_out, int64_t rows, int64_t d_ff,
+                          T* d_gate_up);
   /// x[i] += y[i].
   void (*add)(const T* y, int64_t n, float* x);
   /// out[i] = x[i].
@@ -51,6 +54,10 @@ struct TypedRowKernels {
   void (*narrow)(const float* x, int64_t n, T* out);
   /// One row of half-split rotary embedding: out may be x. cos, sin: [half].
   void (*rotate)(const T* x, const float* cos, const float* sin, int64_t half, T* out);
+  /// out[r] = sum_c weights[r][c] x[c]; x, out: float32.
+  void (*product)(const T* weights, const float* x, int64_t rows, int64_t columns, float* out);
+  /// out[c] += factor * row[c]; out: float32.
+  void (*accumulate)(const T* row, float factor, int64_t n, float* out);
   /// softmax(scale * Q K^T + bias) V in float32.
   void (*attend)(const AttendArguments& arguments);
 };

@@ -50,6 +50,38 @@ void swiglu(const T* gate_up, int64_t rows, int64_t d_ff, T* out) {
 }
 
 template <class T>
+void swiglu_gradient(const T* gate_up, const T* d_out, int64_t rows, int64_t d_ff, T* d_gate_up) {
+  for (int64_t r = 0; r < rows; ++r, gate_up += 2 * d_ff, d_out += d_ff, d_gate_up += 2 * d_ff) {
+    for (int64_t i = 0; i < d_ff; ++i) {
+      const float gate = load(gate_up + i);
+      const float up = load(gate_up + d_ff + i);
+      const float d = load(d_out + i);
+      const float sigmoid = 1.0F / (1.0F + expf(-gate));
+      store(d * up * sigmoid * (1.0F + gate * (1.0F - sigmoid)), d_gate_up + i);
+      store(d * gate * sigmoid, d_gate_up + d_ff + i);
+    }
+  }
+}
+
+template <class T>
+void product(const T* weights, const float* x, int64_t rows, int64_t columns, float* out) {
+  for (int64_t r = 0; r < rows; ++r, weights += columns) {
+    float sum = 0;
+    for (int64_t c = 0; c < columns; ++c) {
+      sum += load(weights + c) * x[c];
+    }
+    out[r] = sum;
+  }
+}
+
+template <class T>
+void accumulate(const T* row, float factor, int64_t n, float* out) {
+  for (int64_t c = 0; c < n; ++c) {
+    out[c] += factor * load(row + c);
+  }
+}
+
+template <class T>
 void add(const T* y, int64_t n, float* x) {
   for (int64_t i = 0; i < n; ++i) {
     x[i] += load(y + i);
@@ -182,7 +214,8 @@ void attend(const AttendArguments& arguments) {
 
 template <class T>
 constexpr TypedRowKernels<T> typed_kernels() {
-  return {rms_norm<T>, swiglu<T>, add<T>, widen<T>, narrow<T>, rotate<T>, attend<T>};
+  return {rms_norm<T>, swiglu<T>, swiglu_gradient<T>, add<T>,        widen<T>,
+          narrow<T>,   rotate<T>, product<T>,         accumulate<T>, attend<T>};
 }
 
 }  // namespace

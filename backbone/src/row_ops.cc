@@ -3,8 +3,10 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/rsqrt.h>
+#include <ATen/ops/sigmoid.h>
 #include <ATen/ops/silu.h>
 
 #include "alluvium/core/error.h"
@@ -82,7 +84,7 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilo
                                     cuda_element(dtype), out.mutable_data_ptr()));
     return out;
   }
-  if (!x.is_cpu()) {
+  if (!x.is_cpu() || dtype == at::kDouble) {
     const at::Tensor mean = x.square().mean(-1, /*keepdim=*/true);
     return (x * at::rsqrt(mean + epsilon) * weight).to(dtype);
   }
@@ -116,6 +118,27 @@ at::Tensor swiglu(const at::Tensor& gate_up) {
     at::parallel_for(0, gate_up.size(0), grain(d_ff), [&](int64_t begin, int64_t end) {
       row_kernels().of<T>().swiglu(pointer<T>(gate_up) + begin * 2 * d_ff, end - begin, d_ff,
                                    pointer<T>(out) + begin * d_ff);
+    });
+  });
+  return out;
+}
+
+at::Tensor swiglu_gradient(const at::Tensor& gate_up, const at::Tensor& d_out) {
+  const int64_t d_ff = gate_up.size(1) / 2;
+  if (!has_kernel(gate_up)) {
+    const at::Tensor gate = gate_up.narrow(1, 0, d_ff);
+    const at::Tensor up = gate_up.narrow(1, d_ff, d_ff);
+    const at::Tensor s = at::sigmoid(gate);
+    return at::cat({d_out * up * s * (1 + gate * (1 - s)), d_out * gate * s}, 1);
+  }
+  const at::Tensor d = d_out.contiguous();
+  at::Tensor out = at::empty(gate_up.sizes(), gate_up.options());
+  with_type(gate_up.scalar_type(), [&](auto tag) {
+    using T = decltype(tag);
+    at::parallel_for(0, gate_up.size(0), grain(d_ff), [&](int64_t begin, int64_t end) {
+      row_kernels().of<T>().swiglu_gradient(pointer<T>(gate_up) + begin * 2 * d_ff,
+                                            pointer<T>(d) + begin * d_ff, end - begin, d_ff,
+                                            pointer<T>(out) + begin * 2 * d_ff);
     });
   });
   return out;

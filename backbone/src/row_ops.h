@@ -20,6 +20,9 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilo
 /// gate_up: [rows, 2 d_ff] -> silu(gate) * up, [rows, d_ff], same dtype.
 at::Tensor swiglu(const at::Tensor& gate_up);
 
+/// Gradient of swiglu() with respect to gate_up, given that of its result: [rows, 2 d_ff].
+at::Tensor swiglu_gradient(const at::Tensor& gate_up, const at::Tensor& d_out);
+
 /// x += y; x: [rows, d] float32, y: [rows, d] any float dtype.
 void add_(const at::Tensor& x, const at::Tensor& y);
 

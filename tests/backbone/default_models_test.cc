@@ -9,6 +9,7 @@
 #include "alluvium/backbone/encoder.h"
 #include "alluvium/backbone/generation.h"
 #include "alluvium/core/error.h"
+#include "alluvium/core/random.h"
 #include "support/catch.h"
 #include "support/paths.h"
 
@@ -89,6 +90,57 @@ TEST_CASE("default decoder: logits and greedy tokens equal the reference in floa
     }
     check_greedy(*model->decoder, row);
   }
+}
+
+TEST_CASE("default decoder: an adapter weighs the same on one row as on many",
+          "[backbone][decoder][adapter]") {
+  DevicePolicy policy = reference_policy();
+  policy.block_decode = true;
+  policy.dtype = GENERATE(at::kFloat, at::kBFloat16);
+  CAPTURE(policy.dtype);
+  const auto model = load_default(policy);
+  if (!model) {
+    return;
+  }
+  const Decoder& decoder = *model->decoder;
+  Random random(4);
+  AdapterState state;
+  state.model = decoder.model();
+  state.scale = 2;
+  state.layers.resize(decoder.geometry().layers);
+  const auto fill = [&](int64_t rows, int64_t columns) {
+    at::Tensor tensor = at::empty({rows, columns}, at::kFloat);
+    for (int64_t i = 0; i < tensor.numel(); ++i) {
+      tensor.data_ptr<float>()[i] = static_cast<float>(0.05 * random.normal());
+    }
+    return tensor;
+  };
+  for (LayerFactors& layer : state.layers) {
+    for (const Projection p : kAllProjections) {
+      const ProjectionShape shape = shape_of(decoder.geometry(), p);
+      layer[p] = {fill(4, shape.in), fill(shape.out, 4)};
+    }
+  }
+  const auto adapter = decoder.prepare(state);
+  const std::vector<TokenId> ids = model->tokenizer->encode("The harbour of Oslo has nine");
+  const TokenId next = model->tokenizer->encode(" piers").front();
+  // Asking for hidden states takes the single row through the dense matrices.
+  const auto logits_of = [&](const Adapter* used, bool dense) {
+    KvCache cache = decoder.start({}, static_cast<int64_t>(ids.size()) + 1);
+    const ReadRequest first{.cache = &cache, .tokens = ids, .adapter = used};
+    decoder.read({&first, 1});
+    const ReadRequest one{.cache = &cache,
+                          .tokens = {&next, 1},
+                          .logits = Logits::last,
+                          .hidden = dense,
+                          .adapter = used};
+    return decoder.read({&one, 1}).front().logits;
+  };
+  const at::Tensor step = logits_of(adapter.get(), false);
+  const double apart = (step - logits_of(adapter.get(), true)).abs().max().item<double>();
+  const double effect = (step - logits_of(nullptr, false)).abs().max().item<double>();
+  CHECK(apart < (policy.dtype == at::kFloat ? 1e-2 : 0.5));
+  CHECK(effect > 4 * apart);
 }
 
 TEST_CASE("default encoder: embeddings equal the reference in float32",

@@ -17,6 +17,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "alluvium/backbone/adapter.h"
 #include "alluvium/backbone/checkpoint.h"
 #include "alluvium/backbone/device.h"
 #include "alluvium/backbone/kv_prefix.h"
@@ -90,7 +91,8 @@ struct ReadRequest {
   Logits logits = Logits::none;
   bool capture = false;  ///< return pre-RoPE keys and values of these tokens
   bool hidden = false;   ///< return the last layer's hidden states, after the final norm
-  bool queries = false;  ///< return pre-RoPE queries of these tokens
+  const Adapter* adapter = nullptr;  ///< acts on these tokens; null = the bare decoder
+  bool queries = false;              ///< return pre-RoPE queries of these tokens
   /// Return the highest attention weight of the cache's slots [observed_begin, observed_end), which
   /// were there before the read; an empty range observes nothing. The cache must be even, and its
   /// attention plain.
@@ -103,14 +105,27 @@ struct ReadRequest {
 /// Outcome for one request.
 struct ReadResult {
   at::Tensor logits;  ///< float32 [vocabulary] (last) or [n, vocabulary] (all); undefined for none
-  at::Tensor
-      keys;  ///< [layers, kv_heads, n, head_dim] pre-RoPE, compute dtype; undefined unless captured
+  /// [layers, kv_heads, n, head_dim] pre-RoPE, compute dtype; undefined unless captured
+  at::Tensor keys;
   at::Tensor values;   ///< [layers, kv_heads, n, head_dim]
   at::Tensor hidden;   ///< [n, d_model] float32; undefined unless asked for
   at::Tensor queries;  ///< [layers, heads, n, head_dim] pre-RoPE, compute dtype; as asked for
   /// float32 [layers, kv_heads, observed slots]: highest weight over the tokens read and over the
   /// query heads of a group; undefined unless asked for
   at::Tensor attention_maximum;
+};
+
+/// Tokens after a context, some of which a learner wants to be likelier.
+struct ScoredSequence {
+  const KvCache* context = nullptr;  ///< from start(); attended to and not changed, may be shared
+  std::span<const TokenId> tokens;   ///< at least two
+  int64_t scored_from = 1;           ///< tokens[scored_from..] are scored; in [1, tokens)
+};
+
+/// Dropout of the rows that enter an adapter (Hu et al., 2022).
+struct AdapterDropout {
+  double probability = 0;  ///< in [0, 1)
+  uint64_t seed = 0;       ///< the same seed drops the same numbers
 };
 
 class Decoder {
@@ -124,6 +139,9 @@ class Decoder {
   /// to be attended to.
   virtual const Digest& fingerprint() const = 0;
 
+  /// Identity of weights and geometry alone: what an adapter must match. The same in every dtype.
+  virtual const Digest& model() const = 0;
+
   /// A cache that holds `prefix` (keys rotated to their positions) and has room for `room` more
   /// tokens. Throws InvalidArgument when shapes do not fit the geometry or the prefix and the room
   /// exceed max_positions. Slots of a ragged segment cost each layer and head what it has, no more.
@@ -134,6 +152,19 @@ class Decoder {
   /// outside the vocabulary, a cache lacks room or the positions would pass max_positions. Records
   /// no gradient.
   virtual std::vector<ReadResult> read(std::span<const ReadRequest> requests) const = 0;
+
+  /// The form in which read() multiplies an adapter. Throws InvalidArgument when it belongs to
+  /// another model (state.model), its shapes do not fit or a number is not finite.
+  virtual std::shared_ptr<const Adapter> prepare(const AdapterState& state) const = 0;
+
+  /// -ln p of every scored token given its context and the tokens before it, float32 [all scored
+  /// tokens], in order (float64 for a decoder in float64). Differentiable in the factors of
+  /// `adapter` that require a gradient and in nothing else, when gradients are on. Sequences in
+  /// succession that share a context are attended to together. Throws InvalidArgument as read()
+  /// does, NotSupported for a context with a temperature.
+  virtual at::Tensor negative_log_likelihood(std::span<const ScoredSequence> sequences,
+                                             const AdapterState& adapter,
+                                             const AdapterDropout& dropout = {}) const = 0;
 
   /// SHA-256 over all resident weights: equal before and after any sequence of calls.
   virtual Digest hash_weights() const = 0;

@@ -22,9 +22,10 @@ struct GenerationOptions {
   double temperature = 0.0;  ///< 0 = greedy
   double top_p = 1.0;        ///< smallest set of tokens with this probability; 1 = all
   uint64_t seed = 0;         ///< of the sampler; the same seed gives the same text
-  std::vector<std::string>
-      stop;  ///< generation ends before the first of these; it is not part of the text
+  /// Generation ends before the first of these; it is not part of the text
+  std::vector<std::string> stop;
   std::vector<TokenId> stop_tokens;  ///< generation ends at any of these
+  const Adapter* adapter = nullptr;  ///< acts on prompt and answer; null = the bare decoder
 };
 
 enum class FinishReason { stop, length, cancelled };
@@ -32,10 +33,16 @@ enum class FinishReason { stop, length, cancelled };
 const char* to_string(FinishReason reason);
 
 struct Generation {
+  /// log_probability / scored_tokens; 0 when nothing was generated.
+  double mean_log_probability() const {
+    return scored_tokens > 0 ? log_probability / static_cast<double>(scored_tokens) : 0;
+  }
+
   std::string text;             ///< valid UTF-8
   std::vector<TokenId> tokens;  ///< without the stop token
   double log_probability = 0;  ///< natural log, summed over the tokens (and the stop token when one
                                ///< ended it), under the model's own distribution (temperature 1)
+  int64_t scored_tokens = 0;   ///< tokens that log_probability is the sum over
   FinishReason finish = FinishReason::length;
   double first_token_ms = 0;  ///< from the call to the first token
   double total_ms = 0;
@@ -53,8 +60,10 @@ Generation generate(const Decoder& decoder, const Tokenizer& tokenizer, KvCache&
                     const TextCallback& on_text = nullptr);
 
 /// Natural-log probability of each of `tokens` given what `cache` holds and the tokens before it,
-/// reading them after `prompt`. Returns tokens.size() values.
+/// reading them after `prompt`; `adapter` (may be null) acts on all of them. Returns tokens.size()
+/// values.
 std::vector<double> score_tokens(const Decoder& decoder, KvCache& cache,
-                                 std::span<const TokenId> prompt, std::span<const TokenId> tokens);
+                                 std::span<const TokenId> prompt, std::span<const TokenId> tokens,
+                                 const Adapter* adapter = nullptr);
 
 }  // namespace alluvium::backbone

@@ -52,8 +52,8 @@ struct KvPrefix {
   std::vector<KvSegment> segments;
   int64_t next_position = 0;  ///< where text that follows begins
   double temperature = 1.0;   ///< context logits are divided by it
-  double lse_scale =
-      1.0;  ///< context log-sum-exp is multiplied by lse_scale * temperature before the merge
+  /// Context log-sum-exp is multiplied by lse_scale * temperature before the merge
+  double lse_scale = 1.0;
 
   /// No layer and head has more.
   int64_t slots() const {
