@@ -10,9 +10,9 @@
 #include "alluvium/core/clock.h"
 #include "alluvium/core/error.h"
 #include "alluvium/core/utf8.h"
+#include "alluvium/service/prompt.h"
 #include "answer_chunks.h"
 #include "answer_stream.h"
-#include "engine_prompt.h"
 #include "engine_tokenizer_mark.h"
 
 namespace alluvium::service {
@@ -25,6 +25,7 @@ struct Answerer::Request {
   const Question& question;
   const Codec* codec = nullptr;
   memory_bank::RetrievalMethod retrieval = memory_bank::RetrievalMethod::hybrid;
+  std::shared_ptr<const LoadedReader> reader;  // pinned until the answer is whole
   int64_t documents = 0;
   std::vector<backbone::TokenId> tokens;
   backbone::GenerationOptions generation;
@@ -55,6 +56,34 @@ void weigh(std::vector<Citation>& citations) {
 
 }  // namespace
 
+namespace {
+
+constexpr const char* kRefusal = "I do not find this in what I have read";
+
+/// What this reader was taught to say where the documents have no answer.
+std::string refusal_of(const LoadedReader& reader) {
+  const auto found = reader.manifest.settings.find("no_answer");
+  return found == reader.manifest.settings.end() ? kRefusal : found->second;
+}
+
+/// Fills in `confidence` and `refused`.
+void judge(const LoadedReader* reader, const backbone::Generation& generation, Answer& answer) {
+  const double mean = generation.mean_log_probability();
+  answer.confidence = std::exp(mean);
+  if (reader == nullptr) {
+    return;
+  }
+  const auto& metrics = reader->manifest.metrics;
+  const auto intercept = metrics.find("confidence_intercept");
+  const auto slope = metrics.find("confidence_slope");
+  if (intercept != metrics.end() && slope != metrics.end()) {
+    answer.confidence = 1 / (1 + std::exp(-(intercept->second + slope->second * mean)));
+  }
+  answer.refused = is_refusal(answer.text, refusal_of(*reader));
+}
+
+}  // namespace
+
 Answerer::Answerer(AnswererContext context)
     : context_(std::move(context)), end_tokens_(end_tokens(*context_.models.decoder_tokenizer)) {}
 
@@ -80,13 +109,33 @@ Answer Answerer::answer(const Question& question, const backbone::TextCallback& 
   answer.load_ms = part.elapsed_ms();
 
   const double before_generation_ms = whole.elapsed_ms();
+  // What may yet be withheld is not streamed.
+  const double refuse_below = context_.configuration.reader.refuse_below;
+  const LoadedReader* reader = readings.empty() ? nullptr : request.reader.get();
+  const bool may_refuse = reader != nullptr && refuse_below > 0;
   AnswerStream stream(on_text);
-  const backbone::Generation generation = backbone::generate(
-      decoder, *context_.models.decoder_tokenizer, cache, request.tokens, request.generation,
-      [&](std::string_view piece) { return stream.push(piece); });
+  backbone::GenerationOptions options = request.generation;
+  options.adapter = reader != nullptr ? reader->adapter.get() : nullptr;
+  const backbone::Generation generation =
+      backbone::generate(decoder, *context_.models.decoder_tokenizer, cache, request.tokens,
+                         options, [&](std::string_view piece) {
+                           // An empty piece only asks whether to go on.
+                           return may_refuse ? !on_text || on_text("") : stream.push(piece);
+                         });
 
   answer.text = trim(generation.text);
+  answer.reader = reader != nullptr ? reader->label() : "none";
   answer.finish = backbone::to_string(generation.finish);
+  judge(reader, generation, answer);
+  if (may_refuse) {
+    if (!answer.refused && answer.confidence < refuse_below) {
+      answer.refused = true;
+      answer.text = refusal_of(*reader);
+    }
+    if (on_text && !on_text(answer.text)) {
+      answer.finish = backbone::to_string(backbone::FinishReason::cancelled);
+    }
+  }
   answer.log_probability = generation.log_probability;
   answer.answer_tokens = static_cast<int64_t>(generation.tokens.size());
   answer.first_token_ms = before_generation_ms + generation.first_token_ms;
@@ -110,10 +159,14 @@ Answerer::Request Answerer::check(const Question& question) const {
   ALLUVIUM_CHECK(found != context_.codecs.end(), "unknown codec '{}'; known: none, text, kv",
                  codec);
 
-  Request request{
-      .question = question, .codec = found->second.get(), .tokens = {}, .generation = {}};
+  Request request{.question = question,
+                  .codec = found->second.get(),
+                  .reader = nullptr,
+                  .tokens = {},
+                  .generation = {}};
   request.retrieval = memory_bank::parse_retrieval_method(
       question.retrieval.empty() ? defaults.retrieval : question.retrieval);
+  request.reader = context_.readers.find(question.reader);
   request.documents =
       std::min(question.top_k > 0 ? question.top_k : defaults.top_k, defaults.max_chunks);
   request.tokens =

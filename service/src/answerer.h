@@ -30,8 +30,9 @@ struct AnswererContext {
   memory_bank::Store& store;
   memory_bank::Retriever& retriever;
   memory_bank::MemoryCache& cache;
-  bool other_tokenizer =
-      false;  ///< stored chunks may be cut by another tokenizer: compare before use
+  const ReaderShelf& readers;
+  /// Stored chunks may be cut by another tokenizer: compare before use
+  bool other_tokenizer = false;
   std::function<void()> memory_missed;  ///< called when a memory that should be stored is not
 };
 

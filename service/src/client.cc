@@ -386,6 +386,26 @@ std::optional<StoredDocument> Client::find_document(const std::string& name_spac
   }
 }
 
+std::vector<ReaderStatus> Client::readers() {
+  return readers_from_json(impl_->request(Message(Command::reader_list)).body("json"));
+}
+
+std::vector<ReaderStatus> Client::load_reader(const std::string& directory) {
+  Message message(Command::reader_load);
+  message.attributes["directory"] = directory;
+  return readers_from_json(impl_->request(message).body("json"));
+}
+
+std::vector<ReaderStatus> Client::unload_reader(const std::string& name) {
+  Message message(Command::reader_unload);
+  message.attributes["name"] = name;
+  return readers_from_json(impl_->request(message).body("json"));
+}
+
+std::vector<ReaderStatus> Client::rollback_reader() {
+  return readers_from_json(impl_->request(Message(Command::reader_rollback)).body("json"));
+}
+
 std::string Client::status() {
   return std::string(impl_->request(Message(Command::status)).body("json"));
 }

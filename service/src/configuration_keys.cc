@@ -78,6 +78,9 @@ std::vector<ConfigurationKey> make_keys() {
       {"answer.max_question_tokens", ALLUVIUM_FIELD(answer.max_question_tokens), 1, 1 << 20},
       {"answer.max_chunks", ALLUVIUM_FIELD(answer.max_chunks), 1, 1000},
 
+      {"reader.initial", ALLUVIUM_FIELD(reader.initial)},
+      {"reader.refuse_below", ALLUVIUM_FIELD(reader.refuse_below), 0, 1},
+
       {"ingest.batch_tokens", ALLUVIUM_FIELD(ingest.batch_tokens), 1, 1 << 24},
       {"ingest.batch_documents", ALLUVIUM_FIELD(ingest.batch_documents), 1, 1 << 16},
       {"ingest.queue_documents", ALLUVIUM_FIELD(ingest.queue_documents), 1, 1 << 24},

@@ -52,6 +52,10 @@ void Endpoint::Impl::dispatch(const std::string& client, Message message, std::s
       post(client, Message(Command::bye, message.request));
       return lose(client);
     case Command::status:
+    case Command::reader_list:
+    case Command::reader_load:
+    case Command::reader_rollback:
+    case Command::reader_unload:
     case Command::document_list:
     case Command::document_get:
     case Command::dead_letter:

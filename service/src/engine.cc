@@ -8,8 +8,8 @@
 
 #include "alluvium/core/error.h"
 #include "alluvium/core/snapshot_slot.h"
+#include "alluvium/service/prompt.h"
 #include "answerer.h"
-#include "engine_prompt.h"
 #include "engine_tokenizer_mark.h"
 #include "ingest_worker.h"
 #include "remake_worker.h"
@@ -49,6 +49,7 @@ class LocalEngine final : public Engine {
                              .options = configuration_.codec})),
         ingest_codec_(codec(configuration_.answer.codec)),
         cache_(configuration_.cache_bytes),
+        readers_(configuration_.directory, configuration_.reader.initial, *models_.decoder),
         retriever_(*store_, *models_.encoder, configuration_.retrieval),
         other_tokenizer_(check_tokenizer_mark(configuration_.directory,
                                               models_.decoder_tokenizer->digest(),
@@ -60,6 +61,7 @@ class LocalEngine final : public Engine {
                    .store = *store_,
                    .retriever = retriever_,
                    .cache = cache_,
+                   .readers = readers_,
                    .other_tokenizer = other_tokenizer_,
                    .memory_missed = [this] { remake_.wake(); }}),
         ingest_(*store_, retriever_, cache_,
@@ -103,6 +105,9 @@ class LocalEngine final : public Engine {
     status.decoder_fingerprint = to_hex(models_.decoder->fingerprint());
     status.encoder_fingerprint = to_hex(models_.encoder->fingerprint());
     status.codec = ingest_codec_.name();
+    const auto reader = readers_.find("");
+    status.reader = reader ? reader->label() : "none";
+    status.reader_problem = readers_.problem();
     status.device_reason = models_.decoder->policy().reason;
     status.questions = questions_.load();
     status.documents_adapted = ingest.documents;
@@ -113,6 +118,7 @@ class LocalEngine final : public Engine {
     return status;
   }
 
+  ReaderShelf& readers() override { return readers_; }
   memory_bank::Store& store() override { return *store_; }
   const memory_bank::Retriever& retriever() const override { return retriever_; }
   const Models& models() const override { return models_; }
@@ -150,6 +156,7 @@ class LocalEngine final : public Engine {
   const CodecMap codecs_;
   const memory_bank::Codec& ingest_codec_;
   memory_bank::MemoryCache cache_;
+  ReaderShelf readers_;
   memory_bank::Retriever retriever_;
   SnapshotSlot<EventCallback> event_callback_;
   std::atomic<int64_t> questions_{0};

@@ -8,7 +8,7 @@
 
 #include "alluvium/core/error.h"
 #include "alluvium/memory_bank/sentences.h"
-#include "engine_prompt.h"
+#include "alluvium/service/prompt.h"
 
 namespace alluvium::service {
 namespace {

@@ -11,7 +11,7 @@
 
 #include "alluvium/core/error.h"
 #include "alluvium/memory_bank/sentences.h"
-#include "engine_prompt.h"
+#include "alluvium/service/prompt.h"
 #include "engine_tokenizer_mark.h"
 #include "ingest_deposit.h"
 

@@ -61,6 +61,21 @@ Message StoreDesk::reply_to(const Message& message) {
   if (message.is(Command::status)) {
     return json_reply(message, status_to_json(engine_.status()));
   }
+  if (message.is(Command::reader_load)) {
+    engine_.readers().load(message.attribute("directory"));
+    return json_reply(message, readers_to_json(engine_.readers().list()));
+  }
+  if (message.is(Command::reader_unload)) {
+    engine_.readers().unload(message.attribute("name"));
+    return json_reply(message, readers_to_json(engine_.readers().list()));
+  }
+  if (message.is(Command::reader_rollback)) {
+    engine_.readers().rollback();
+    return json_reply(message, readers_to_json(engine_.readers().list()));
+  }
+  if (message.is(Command::reader_list)) {
+    return json_reply(message, readers_to_json(engine_.readers().list()));
+  }
   if (message.is(Command::document_list)) {
     return list_documents(message);
   }

@@ -99,6 +99,14 @@ const char* to_string(Command command) {
       return "CANCEL";
     case Command::cite:
       return "CITE";
+    case Command::reader_list:
+      return "READER_LIST";
+    case Command::reader_load:
+      return "READER_LOAD";
+    case Command::reader_rollback:
+      return "READER_ROLLBACK";
+    case Command::reader_unload:
+      return "READER_UNLOAD";
     case Command::document_list:
       return "DOCUMENT_LIST";
     case Command::document_get:

@@ -55,6 +55,9 @@ std::vector<Citation> citations_from_json(std::string_view text) {
 std::string answer_to_json(const Answer& answer) {
   return json{{"codec", answer.codec},
               {"note", text_of(answer.note)},
+              {"reader", answer.reader},
+              {"refused", answer.refused},
+              {"confidence", answer.confidence},
               {"log_probability", answer.log_probability},
               {"finish", answer.finish},
               {"prompt_tokens", answer.prompt_tokens},
@@ -71,6 +74,9 @@ void read_answer_json(std::string_view text, Answer& answer) {
   read_json(text, [&](const json& item) {
     item.at("codec").get_to(answer.codec);
     item.at("note").get_to(answer.note);
+    item.at("reader").get_to(answer.reader);
+    item.at("refused").get_to(answer.refused);
+    item.at("confidence").get_to(answer.confidence);
     item.at("log_probability").get_to(answer.log_probability);
     item.at("finish").get_to(answer.finish);
     item.at("prompt_tokens").get_to(answer.prompt_tokens);
@@ -149,6 +155,34 @@ std::vector<memory_bank::DeadLetter> dead_letters_from_json(std::string_view tex
   return letters;
 }
 
+std::string readers_to_json(const std::vector<ReaderStatus>& readers) {
+  json list = json::array();
+  for (const ReaderStatus& reader : readers) {
+    list.push_back({{"name", text_of(reader.name)},
+                    {"version", reader.version},
+                    {"active", reader.active},
+                    {"created", text_of(reader.created)},
+                    {"metrics", reader.metrics}});
+  }
+  return list.dump();
+}
+
+std::vector<ReaderStatus> readers_from_json(std::string_view text) {
+  std::vector<ReaderStatus> readers;
+  read_json(text, [&](const json& list) {
+    for (const json& item : list) {
+      ReaderStatus reader;
+      item.at("name").get_to(reader.name);
+      item.at("version").get_to(reader.version);
+      item.at("active").get_to(reader.active);
+      item.at("created").get_to(reader.created);
+      item.at("metrics").get_to(reader.metrics);
+      readers.push_back(std::move(reader));
+    }
+  });
+  return readers;
+}
+
 std::string status_to_json(const EngineStatus& status) {
   const memory_bank::StoreCounts& store = status.store;
   return json{{"documents", store.documents},
@@ -171,6 +205,8 @@ std::string status_to_json(const EngineStatus& status) {
               {"decoder_fingerprint", status.decoder_fingerprint},
               {"encoder_fingerprint", status.encoder_fingerprint},
               {"codec", status.codec},
+              {"reader", status.reader},
+              {"reader_problem", text_of(status.reader_problem)},
               {"device", status.device_reason},
               {"questions", status.questions},
               {"documents_adapted", status.documents_adapted},

@@ -3,9 +3,9 @@
 #include <vector>
 
 #include "alluvium/core/error.h"
+#include "alluvium/service/prompt.h"
 #include "answer_chunks.h"
 #include "answer_stream.h"
-#include "engine_prompt.h"
 #include "support/catch.h"
 
 namespace alluvium::tests {

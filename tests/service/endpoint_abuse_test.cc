@@ -161,12 +161,12 @@ TEST_CASE("endpoint: unknown commands, and those only the service sends, are ref
   ServedEngine served;
   RawPeer peer(served.endpoint->address());
   Message unknown;
-  unknown.command = 30;
+  unknown.command = 50;
   unknown.request = 5;
   const Message nack = peer.request(unknown);
   CHECK(nack.error_code == "bad_request");
   CHECK(nack.request == 5);
-  CHECK_THAT(nack.error_text, Contains("command 30"));
+  CHECK_THAT(nack.error_text, Contains("command 50"));
   CHECK_THAT(peer.request(Message(Command::welcome, 6)).error_text, Contains("WELCOME"));
   require_service(served);
 }

@@ -127,6 +127,10 @@ const memory_bank::Retriever& FakeEngine::retriever() const {
   throw InternalError("the fake engine has no retriever");
 }
 
+service::ReaderShelf& FakeEngine::readers() {
+  throw InternalError("the fake engine has no readers");
+}
+
 const memory_bank::Codec& FakeEngine::codec(const std::string&) {
   throw InternalError("the fake engine has no codecs");
 }

@@ -39,6 +39,7 @@ class FakeEngine final : public service::Engine {
                       const backbone::TextCallback& on_text) override;
 
   service::EngineStatus status() override;
+  service::ReaderShelf& readers() override;
   memory_bank::Store& store() override { return *store_; }
   const memory_bank::Retriever& retriever() const override;
   const memory_bank::Codec& codec(const std::string& name) override;

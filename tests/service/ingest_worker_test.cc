@@ -9,7 +9,7 @@
 
 #include "alluvium/core/error.h"
 #include "alluvium/memory_bank/codec.h"
-#include "engine_prompt.h"
+#include "alluvium/service/prompt.h"
 #include "faulty_store.h"
 #include "support/catch.h"
 #include "support/paths.h"

@@ -86,6 +86,7 @@ service::Configuration tiny_configuration(const std::string& directory) {
   configuration.prompt.stop = {};
   configuration.prompt.max_chunk_tokens = 96;
   configuration.answer.max_tokens = 8;
+  configuration.reader.initial = "none";
   configuration.codec.preset = "lossless";
   return configuration;
 }
@@ -109,6 +110,7 @@ std::optional<service::Models> default_models() {
 service::Configuration reference_configuration(const std::string& directory) {
   service::Configuration configuration = service::default_configuration();
   configuration.directory = directory + "/instance";
+  configuration.reader.initial = "none";
   configuration.codec.preset = "lossless";
   return configuration;
 }

@@ -21,11 +21,11 @@ namespace alluvium::service {
 
 struct ClientOptions {
   std::string endpoint = "tcp://127.0.0.1:7400";
-  std::string
-      session;  ///< kSessionBytes bytes; empty = a fresh one. A durable publisher keeps its own
+  /// kSessionBytes bytes; empty = a fresh one. A durable publisher keeps its own
+  std::string session;
   int64_t connect_timeout_ms = 3000;  ///< for the first sign of life
-  int64_t silence_timeout_ms =
-      30000;  ///< a service silent for longer is given up; shorter absences are ridden out
+  /// A service silent for longer is given up; shorter absences are ridden out
+  int64_t silence_timeout_ms = 30000;
   uint64_t window_messages = 0;  ///< credit wanted; 0 = what the service gives
   uint64_t window_bytes = 0;
 };
@@ -101,6 +101,15 @@ class Client {
 
   /// A JSON object; docs/FORMATS.md names its fields.
   std::string status();
+
+  // ---- Readers; each call returns those of the service after it
+
+  std::vector<ReaderStatus> readers();
+  /// `directory` is on the service's machine.
+  std::vector<ReaderStatus> load_reader(const std::string& directory);
+  /// Empty: the active one.
+  std::vector<ReaderStatus> unload_reader(const std::string& name);
+  std::vector<ReaderStatus> rollback_reader();
 
   void add_dead_letter(const memory_bank::DeadLetter& letter);
   std::vector<memory_bank::DeadLetter> dead_letters(int64_t limit = 1000);

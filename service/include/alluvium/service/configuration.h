@@ -48,6 +48,12 @@ struct AnswerConfiguration {
   int64_t max_chunks = 4;  ///< chunks read at most, over all documents of a question
 };
 
+struct ReaderConfiguration {
+  /// The first reader of a new instance: a directory, "none", or "auto" for the installed one that fits the decoder.
+  std::string initial = "auto";
+  double refuse_below = 0;  ///< answers of less confidence are withheld; 0 = none
+};
+
 struct IngestConfiguration {
   int64_t batch_tokens = 2048;  ///< tokens read in one forward pass
   int64_t batch_documents = 64;
@@ -74,6 +80,7 @@ struct Configuration {
   memory_bank::CodecOptions codec;
   memory_bank::RetrieverOptions retrieval;
   AnswerConfiguration answer;
+  ReaderConfiguration reader;
   IngestConfiguration ingest;
   EndpointConfiguration endpoint;
   std::size_t cache_bytes = std::size_t{2} << 30;  ///< decoded memories kept in RAM

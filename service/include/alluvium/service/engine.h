@@ -24,6 +24,7 @@
 #include "alluvium/memory_bank/retriever.h"
 #include "alluvium/memory_bank/store.h"
 #include "alluvium/service/configuration.h"
+#include "alluvium/service/readers.h"
 
 namespace alluvium::service {
 
@@ -44,8 +45,10 @@ struct Question {
   int64_t top_k = 0;      ///< documents read; 0 = the configured number
   int64_t as_of_us = 0;   ///< 0 = newest
   std::string retrieval;  ///< empty = the configured method
-  std::vector<std::string>
-      document_ids;  ///< read exactly these instead of retrieving (benchmarks: the gold document)
+  /// Empty = the active one; "none", or a loaded reader by name or name@version
+  std::string reader;
+  /// Read exactly these instead of retrieving (benchmarks: the gold document)
+  std::vector<std::string> document_ids;
   int64_t max_tokens = 0;   ///< 0 = the configured number
   double temperature = -1;  ///< below 0 = the configured value
   double top_p = -1;        ///< below 0 = the configured value
@@ -63,10 +66,16 @@ struct Citation {
 struct Answer {
   std::string text;
   std::vector<Citation> citations;  ///< documents read, best first
-  std::string
-      codec;  ///< what answered: differs from the one asked for when memories had to be re-read as text
-  std::string
-      note;  ///< plain words when something was not as asked: empty bank, memory being re-made
+  /// What answered: differs from the one asked for when memories had to be re-read as text
+  std::string codec;
+  /// Plain words when something was not as asked: empty bank, memory being re-made
+  std::string note;
+  /// name@version of the adapter that read the memories; "none" for the bare decoder
+  std::string reader;
+  /// The reader found no answer in what was read, or was too unsure of it; `text` says so
+  bool refused = false;
+  /// In [0, 1], that the answer is right: calibrated when the reader brings its calibration, else the geometric mean of the tokens' probabilities
+  double confidence = 0;
   double log_probability = 0;
   std::string finish;         ///< stop | length | cancelled
   int64_t prompt_tokens = 0;  ///< question tokens read
@@ -95,6 +104,8 @@ struct EngineStatus {
   std::string decoder_fingerprint;  ///< hex
   std::string encoder_fingerprint;
   std::string codec;
+  std::string reader;          ///< name@version of the active one, or "none"
+  std::string reader_problem;  ///< why a stored reader was left out; empty when none was
   std::string device_reason;
   int64_t questions = 0;
   int64_t documents_adapted = 0;  ///< since start
@@ -125,11 +136,15 @@ class Engine {
   /// Log entries accepted but not applied: what credit is granted against.
   virtual int64_t backlog() const = 0;
 
-  /// Answers on the caller's thread. `on_text` streams pieces and may return false to cancel.
+  /// Answers on the caller's thread. `on_text` streams pieces and may return false to cancel; while an answer may yet be withheld
+  /// (reader.refuse_below) the pieces are empty and the text comes last.
   /// Throws InvalidArgument when the question is empty, is not UTF-8 or does not fit (before any computing).
   virtual Answer ask(const Question& question, const backbone::TextCallback& on_text = nullptr) = 0;
 
   virtual EngineStatus status() = 0;
+
+  /// The readers of this instance, to list, load, switch and roll back.
+  virtual ReaderShelf& readers() = 0;
   virtual memory_bank::Store& store() = 0;
   virtual const memory_bank::Retriever& retriever() const = 0;
   virtual const memory_bank::Codec& codec(const std::string& name) = 0;

@@ -42,6 +42,10 @@ enum class Command : uint64_t {
   done = 22,
   cancel = 23,
   cite = 24,
+  reader_list = 30,
+  reader_load = 31,
+  reader_rollback = 32,
+  reader_unload = 33,
   document_list = 70,
   document_get = 71,
   dead_letter = 72,
@@ -149,8 +153,8 @@ struct Message {
   int64_t as_of_ns = 0;
   uint64_t flags = 0;
   uint64_t minor_version = 0;
-  std::vector<std::pair<std::string, std::string>>
-      bodies;  ///< type ("text", "title", "json") and bytes
+  /// Type ("text", "title", "json") and bytes
+  std::vector<std::pair<std::string, std::string>> bodies;
 
   Message() = default;
   explicit Message(Command of, uint64_t answers = 0)

@@ -1,4 +1,4 @@
-#include "engine_prompt.h"
+#include "alluvium/service/prompt.h"
 
 #include "alluvium/core/error.h"
 #include "alluvium/memory_bank/sentences.h"

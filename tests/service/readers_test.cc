@@ -1,0 +1,324 @@
+#include "alluvium/service/readers.h"
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <thread>
+
+#include <ATen/ops/empty.h>
+
+#include "alluvium/core/error.h"
+#include "alluvium/core/random.h"
+#include "alluvium/learners/adapter_file.h"
+#include "alluvium/learners/lora.h"
+#include "support/catch.h"
+#include "support/paths.h"
+#include "tiny_engine.h"
+
+namespace alluvium::tests {
+namespace {
+
+using service::Answer;
+using service::Engine;
+
+/// A reader strong enough to change what the tiny decoder says, saved as an adapter.
+std::string save_reader(const service::Models& models, const std::string& directory,
+                        const std::string& name, int64_t version, uint64_t seed) {
+  learners::LoraOptions options;
+  options.rank = 2;
+  options.alpha = 4;
+  options.seed = seed;
+  const learners::Lora lora(*models.decoder, options);
+  backbone::AdapterState state = lora.copy();
+  Random random(seed);
+  for (auto& layer : state.layers) {
+    for (auto& factors : layer.of) {
+      auto* numbers = factors.b.data_ptr<float>();
+      for (int64_t i = 0; i < factors.b.numel(); ++i) {
+        numbers[i] = static_cast<float>(random.normal());
+      }
+    }
+  }
+  learners::AdapterManifest manifest;
+  manifest.name = name;
+  manifest.version = version;
+  manifest.metrics["f1"] = 50;
+  const std::string path = fmt::format("{}/{}-{}", directory, name, version);
+  learners::save_adapter(path, state, manifest);
+  return path;
+}
+
+struct ReadEngine {
+  ReadEngine() { start(); }
+
+  void start() {
+    engine.reset();
+    engine = Engine::start(configuration, models);
+  }
+
+  std::string reader(const std::string& name, int64_t version, uint64_t seed) const {
+    return save_reader(models, directory.path(), name, version, seed);
+  }
+
+  Answer ask(const std::string& named = "") const {
+    service::Question question = ask_for("piers of Oslo");
+    question.reader = named;
+    return engine->ask(question);
+  }
+
+  TemporaryDirectory directory;
+  service::Models models = make_tiny_models(directory.path());
+  service::Configuration configuration = tiny_configuration(directory.path());
+  std::unique_ptr<Engine> engine;
+};
+
+/// Every file of the instance that holds memories, by name.
+std::map<std::string, std::string> memory_files(const std::string& instance) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(instance + "/memories")) {
+    if (entry.is_regular_file()) {
+      std::ifstream file(entry.path(), std::ios::binary);
+      files[entry.path().string()] = {std::istreambuf_iterator<char>(file), {}};
+    }
+  }
+  return files;
+}
+
+const std::vector<Document> kHarbours = {
+    make_document("oslo", 1, "Oslo", "The harbour of Oslo has nine piers and one crane."),
+    make_document("riga", 1, "Riga", "The harbour of Riga has four piers and seven cranes."),
+};
+
+}  // namespace
+
+TEST_CASE("readers: loaded, switched, rolled back and unloaded; each answer names its reader",
+          "[service][readers]") {
+  ReadEngine e;
+  publish(*e.engine, kHarbours);
+  const Answer bare = e.ask();
+  CHECK(bare.reader == "none");
+  e.engine->readers().load(e.reader("first", 1, 1));
+  const Answer first = e.ask();
+  CHECK(first.reader == "first@1");
+  CHECK(first.text != bare.text);
+  e.engine->readers().load(e.reader("second", 1, 2));
+  CHECK(e.ask().reader == "second@1");
+  CHECK(e.ask("first").text == first.text);
+  CHECK(e.ask("none").text == bare.text);
+  e.engine->readers().rollback();
+  CHECK(e.ask().reader == "first@1");
+  e.engine->readers().unload("");
+  CHECK(e.ask().reader == "none");
+  CHECK(e.ask("first@1").text == first.text);
+  e.engine->readers().unload("second");
+  CHECK_THROWS_AS(e.ask("second"), InvalidArgument);
+  CHECK(e.engine->readers().list().size() == 1);
+}
+
+TEST_CASE("readers: the active reader and the way back survive a restart", "[service][readers]") {
+  ReadEngine e;
+  publish(*e.engine, kHarbours);
+  e.engine->readers().load(e.reader("first", 1, 1));
+  e.engine->readers().load(e.reader("first", 2, 2));
+  const Answer before = e.ask();
+  e.start();
+  CHECK(e.ask().reader == "first@2");
+  CHECK(e.ask().text == before.text);
+  e.engine->readers().rollback();
+  CHECK(e.ask().reader == "first@1");
+  CHECK(e.engine->status().reader == "first@1");
+}
+
+TEST_CASE("readers: a newer version is found by the bare name", "[service][readers]") {
+  ReadEngine e;
+  publish(*e.engine, kHarbours);
+  e.engine->readers().load(e.reader("first", 2, 2));
+  e.engine->readers().load(e.reader("first", 1, 1));
+  CHECK(e.ask("first").reader == "first@2");
+  CHECK(e.ask("first@1").reader == "first@1");
+}
+
+TEST_CASE("readers: no reader changes a byte of a memory or a weight of the decoder",
+          "[service][readers][property]") {
+  ReadEngine e;
+  publish(*e.engine, kHarbours);
+  const auto memories = memory_files(e.configuration.directory);
+  REQUIRE_FALSE(memories.empty());
+  const Digest weights = e.models.decoder->hash_weights();
+  const Answer bare = e.ask();
+  e.engine->readers().load(e.reader("first", 1, 1));
+  e.ask();
+  e.engine->readers().load(e.reader("second", 1, 2));
+  e.ask("first");
+  e.engine->readers().unload("");
+  CHECK(memory_files(e.configuration.directory) == memories);
+  CHECK(e.models.decoder->hash_weights() == weights);
+  CHECK(e.ask().text == bare.text);
+  // Documents published while a reader is active become the same memories.
+  ReadEngine other;
+  other.engine->readers().load(other.reader("first", 1, 1));
+  publish(*other.engine, kHarbours);
+  CHECK(other.ask("none").log_probability == bare.log_probability);
+}
+
+TEST_CASE("readers: an adapter without a manifest keeps its directory's name over a restart",
+          "[service][readers]") {
+  ReadEngine e;
+  publish(*e.engine, kHarbours);
+  const std::string plain = e.reader("plain", 1, 1);
+  std::filesystem::remove(plain + "/manifest.json");
+  e.engine->readers().load(plain + "/");
+  CHECK(e.ask().reader == "plain-1@1");
+  const Answer before = e.ask();
+  e.start();
+  CHECK(e.ask().reader == "plain-1@1");
+  CHECK(e.ask().text == before.text);
+}
+
+TEST_CASE("readers: a new instance begins with the configured one, and can roll back to it",
+          "[service][readers]") {
+  ReadEngine e;
+  e.engine.reset();
+  e.configuration.directory += "-new";
+  e.configuration.reader.initial = e.reader("mine", 1, 1);
+  e.start();
+  publish(*e.engine, kHarbours);
+  CHECK(e.ask().reader == "mine@1");
+  e.engine->readers().load(e.reader("other", 1, 2));
+  e.start();
+  CHECK(e.ask().reader == "other@1");
+  e.engine->readers().rollback();
+  CHECK(e.ask().reader == "mine@1");
+  e.engine->readers().rollback();
+  CHECK(e.ask().reader == "none");
+  CHECK_THROWS_AS(e.engine->readers().rollback(), InvalidArgument);
+}
+
+TEST_CASE("readers: a refusal is known by its words", "[service][readers]") {
+  CHECK(service::is_refusal(" Not in the passage.\n", "not in the passage"));
+  CHECK_FALSE(service::is_refusal("not in the passage of time", "not in the passage"));
+  CHECK_FALSE(service::is_refusal("", "not in the passage"));
+}
+
+TEST_CASE("readers: a cancelled answer that might be withheld says that it was cancelled",
+          "[service][readers]") {
+  ReadEngine e;
+  e.configuration.reader.refuse_below = 1;
+  e.start();
+  publish(*e.engine, kHarbours);
+  e.engine->readers().load(e.reader("first", 1, 1));
+  const Answer answer =
+      e.engine->ask(ask_for("piers of Oslo"), [](std::string_view) { return false; });
+  CHECK(answer.finish == "cancelled");
+}
+
+TEST_CASE("readers: pieces reach a listener that captures much", "[service][readers]") {
+  ReadEngine e;
+  publish(*e.engine, kHarbours);
+  e.engine->readers().load(e.reader("first", 1, 1));
+  std::string streamed;
+  int64_t pieces = 0;
+  double weight = 0;
+  const Answer answer = e.engine->ask(ask_for("piers of Oslo"),
+                                      [&streamed, &pieces, &weight, &e](std::string_view piece) {
+                                        streamed += piece;
+                                        ++pieces;
+                                        weight += e.configuration.answer.temperature;
+                                        return true;
+                                      });
+  CHECK(streamed == answer.text);
+  CHECK(pieces > 0);
+}
+
+TEST_CASE("readers: one for another decoder is refused by name, and the active one stays",
+          "[service][readers]") {
+  ReadEngine e;
+  publish(*e.engine, kHarbours);
+  e.engine->readers().load(e.reader("first", 1, 1));
+  const TemporaryDirectory elsewhere;
+  const service::Models others = make_tiny_models(elsewhere.path(), 2);
+  const std::string foreign = save_reader(others, elsewhere.path(), "foreign", 1, 3);
+  CHECK_THROWS_WITH(e.engine->readers().load(foreign),
+                    Catch::Contains("'foreign'") && Catch::Contains("model"));
+  CHECK(e.ask().reader == "first@1");
+  CHECK_THROWS_AS(e.engine->readers().load(elsewhere / "nothing"), InvalidArgument);
+  CHECK_THROWS_WITH(e.ask("foreign"), Catch::Contains("first@1"));
+}
+
+TEST_CASE("readers: a stored reader that is damaged is left out and reported",
+          "[service][readers]") {
+  ReadEngine e;
+  e.engine->readers().load(e.reader("first", 1, 1));
+  const std::string stored =
+      e.configuration.directory + "/adapters/first@1/adapter_model.safetensors";
+  std::filesystem::resize_file(stored, std::filesystem::file_size(stored) - 1);
+  e.start();
+  CHECK(e.engine->status().reader == "none");
+  CHECK_THAT(e.engine->status().reader_problem, Catch::Contains("first@1"));
+}
+
+TEST_CASE("readers: without documents the bare decoder answers", "[service][readers]") {
+  ReadEngine e;
+  e.engine->readers().load(e.reader("first", 1, 1));
+  CHECK(e.ask().reader == "none");
+}
+
+TEST_CASE("readers: eight asking threads and fifty swaps, every answer of exactly one version",
+          "[service][readers]") {
+  ReadEngine e;
+  publish(*e.engine, kHarbours);
+  const std::vector<std::string> paths = {e.reader("a", 1, 1), e.reader("b", 1, 2)};
+  std::map<std::string, std::string> expected;
+  for (const std::string& path : paths) {
+    e.engine->readers().load(path);
+    const Answer answer = e.ask();
+    expected[answer.reader] = answer.text;
+  }
+  REQUIRE(expected.size() == 2);
+  REQUIRE(expected.at("a@1") != expected.at("b@1"));
+
+  std::atomic<bool> done{false};
+  std::atomic<int64_t> wrong{0};
+  std::atomic<int64_t> asked{0};
+  std::vector<std::jthread> clients;
+  for (int i = 0; i < 8; ++i) {
+    clients.emplace_back([&] {
+      while (!done) {
+        const Answer answer = e.ask();
+        const auto found = expected.find(answer.reader);
+        wrong += found == expected.end() || found->second != answer.text ? 1 : 0;
+        ++asked;
+      }
+    });
+  }
+  for (int swap = 0; swap < 50; ++swap) {
+    e.engine->readers().load(paths[static_cast<std::size_t>(swap) % 2]);
+  }
+  done = true;
+  clients.clear();
+  CHECK(wrong == 0);
+  CHECK(asked > 8);
+}
+
+TEST_CASE("readers: an answer below the configured confidence is withheld, streamed or not",
+          "[service][readers]") {
+  ReadEngine e;
+  e.configuration.reader.refuse_below = 1;
+  e.start();
+  publish(*e.engine, kHarbours);
+  e.engine->readers().load(e.reader("first", 1, 1));
+  std::string streamed;
+  const Answer answer = e.engine->ask(ask_for("piers of Oslo"), [&](std::string_view piece) {
+    streamed += piece;
+    return true;
+  });
+  CHECK(answer.refused);
+  CHECK(answer.text == "I do not find this in what I have read");
+  CHECK(streamed == answer.text);
+  CHECK(answer.confidence < 1);
+  CHECK_FALSE(answer.citations.empty());
+  CHECK_FALSE(e.ask("none").refused);
+}
+
+}  // namespace alluvium::tests
