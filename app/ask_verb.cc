@@ -65,6 +65,9 @@ void print_json(const AskOptions& options, const service::Answer& answer) {
                                  {"citations", citations},
                                  {"codec", answer.codec},
                                  {"note", answer.note},
+                                 {"reader", answer.reader},
+                                 {"refused", answer.refused},
+                                 {"confidence", answer.confidence},
                                  {"finish", answer.finish},
                                  {"log_probability", answer.log_probability},
                                  {"prompt_tokens", answer.prompt_tokens},
@@ -86,11 +89,11 @@ void print_details(const service::Answer& answer) {
     fmt::print("  note: {}\n", answer.note);
   }
   fmt::print(
-      "  codec {}, {} memory slots, {} question tokens, {} answer tokens; retrieve {:.1f} ms, load "
-      "{:.1f} "
-      "ms, first token {:.1f} ms, total {:.1f} ms\n",
-      answer.codec, answer.memory_slots, answer.prompt_tokens, answer.answer_tokens,
-      answer.retrieve_ms, answer.load_ms, answer.first_token_ms, answer.total_ms);
+      "  reader {}, confidence {:.0f} %; codec {}, {} memory slots, {} question tokens, {} answer "
+      "tokens; retrieve {:.1f} ms, load {:.1f} ms, first token {:.1f} ms, total {:.1f} ms\n",
+      answer.reader, 100 * answer.confidence, answer.codec, answer.memory_slots,
+      answer.prompt_tokens, answer.answer_tokens, answer.retrieve_ms, answer.load_ms,
+      answer.first_token_ms, answer.total_ms);
 }
 
 int run(AskOptions options) {
@@ -124,6 +127,9 @@ void add_ask(CLI::App& program, int& exit_code) {
   verb->add_option("--codec", question.codec,
                    "none (bare model), text (re-read the documents) or kv (stored memories)")
       ->check(CLI::IsMember({"none", "text", "kv"}));
+  verb->add_option(
+      "--reader", question.reader,
+      "none, or a reader of the service by name or name@version; default: the active one");
   verb->add_option("--retrieval", question.retrieval, "bm25, vector, hybrid or rrf")
       ->check(CLI::IsMember({"bm25", "vector", "hybrid", "rrf"}));
   verb->add_option("--top-k", question.top_k, "Documents read")->check(CLI::Range(1, 1000));

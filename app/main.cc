@@ -35,9 +35,11 @@ int run(int argc, char** argv) {
   add_publish(program, exit_code);
   add_ask(program, exit_code);
   add_documents(program, exit_code);
+  add_readers(program, exit_code);
   add_status(program, exit_code);
   add_memories(program, exit_code);
   add_doctor(program, exit_code);
+  add_train(program, exit_code);
   add_bench(program, exit_code);
   add_version(program, exit_code);
   try {

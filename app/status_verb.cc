@@ -18,6 +18,10 @@ void print_status(const nlohmann::json& status, const std::string& endpoint) {
   fmt::print("service      {}\n", endpoint);
   fmt::print("device       {}\n", text("device"));
   fmt::print("codec        {}\n", text("codec"));
+  fmt::print("reader       {}\n", text("reader"));
+  if (!text("reader_problem").empty()) {
+    fmt::print("             {}\n", text("reader_problem"));
+  }
   fmt::print("documents    {} ({} chunks, {} keys, {} tombstones, {} dead letters)\n",
              number("documents"), number("chunks"), number("keys"), number("tombstones"),
              number("dead_letters"));

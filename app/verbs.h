@@ -13,9 +13,11 @@ void add_serve(CLI::App& program, int& exit_code);
 void add_publish(CLI::App& program, int& exit_code);
 void add_ask(CLI::App& program, int& exit_code);
 void add_documents(CLI::App& program, int& exit_code);
+void add_readers(CLI::App& program, int& exit_code);
 void add_status(CLI::App& program, int& exit_code);
 void add_memories(CLI::App& program, int& exit_code);
 void add_doctor(CLI::App& program, int& exit_code);
+void add_train(CLI::App& program, int& exit_code);
 void add_bench(CLI::App& program, int& exit_code);
 void add_version(CLI::App& program, int& exit_code);
 

@@ -16,6 +16,7 @@ namespace {
 
 Row to_row(const QaRow& row) {
   return {{"codec", row.codec},
+          {"reader", row.reader},
           {"preset", row.preset},
           {"retrieval", row.retrieval},
           {"top_k", row.top_k},
@@ -33,6 +34,7 @@ Row to_row(const QaRow& row) {
           {"retrieve_ms_p50", row.retrieve_ms_p50},
           {"load_ms_p50", row.load_ms_p50},
           {"memory_slots_mean", row.memory_slots_mean},
+          {"refused", row.refused},
           {"fallbacks", row.fallbacks}};
 }
 
@@ -94,6 +96,9 @@ int run_qa_bench(const std::vector<std::string>& arguments) {
   app.add_option("--retrieval", options.retrievals, "gold, bm25, vector, hybrid, rrf")
       ->delimiter(',');
   app.add_option("--top-k", options.top_k, "documents read for a question")->delimiter(',');
+  app.add_option("--reader", options.readers,
+                 "none, active (the one of the configuration), or an adapter's directory")
+      ->delimiter(',');
   app.add_option("--limit", options.limit, "questions asked, drawn by the seed; 0 = all");
   app.add_option("--recall-limit", options.recall_limit,
                  "questions in the retrieval table; 0 = all");

@@ -61,7 +61,17 @@ QaQuestion parse_question(const nlohmann::json& row) {
 
 }  // namespace
 
-std::vector<QaQuestion> load_questions(const std::string& path) {
+QaFilter parse_filter(const std::string& text) {
+  if (text.empty()) {
+    return {};
+  }
+  const std::size_t equals = text.find('=');
+  ALLUVIUM_CHECK(equals != std::string::npos && equals > 0,
+                 "a filter has the form field=value, got '{}'", text);
+  return {.field = text.substr(0, equals), .value = text.substr(equals + 1)};
+}
+
+std::vector<QaQuestion> load_questions(const std::string& path, const QaFilter& filter) {
   LineFile file(path);
   std::vector<QaQuestion> questions;
   std::string line;
@@ -70,7 +80,10 @@ std::vector<QaQuestion> load_questions(const std::string& path) {
       continue;
     }
     try {
-      questions.push_back(parse_question(nlohmann::json::parse(line)));
+      const nlohmann::json row = nlohmann::json::parse(line);
+      if (filter.field.empty() || row.value(filter.field, "") == filter.value) {
+        questions.push_back(parse_question(row));
+      }
     } catch (const nlohmann::json::exception& error) {
       throw InvalidArgument(fmt::format("{}:{}: not a question: {}", path, number, error.what()));
     }

@@ -110,6 +110,7 @@ service::Question to_question(const QaQuestion& asked, const QaRow& row) {
   service::Question question;
   question.text = asked.text;
   question.codec = row.codec;
+  question.reader = row.reader;
   question.top_k = row.top_k;
   if (is_gold(row.retrieval)) {
     question.document_ids = asked.document_ids;
@@ -160,12 +161,14 @@ void measure_row(const RowContext& context, QaRow& row, std::vector<QaAnswer>& a
     slots.push_back(static_cast<double>(answer.memory_slots));
     text_tokens += static_cast<double>(answer.memory_slots - context.prefix_slots);
     text_ms += answer.load_ms;
+    row.refused += answer.refused ? 1 : 0;
     row.fallbacks += answer.codec == row.codec ? 0 : 1;
     bar.advance();
   }
   row.questions = static_cast<int64_t>(context.questions.size());
   const auto asked = static_cast<double>(std::max<int64_t>(row.questions, 1));
   row.em = 100 * em / asked;
+  row.refused = 100 * row.refused / asked;
   row.f1 = 100 * f1 / asked;
   row.first_token_ms_p50 = percentile(first_token, 0.5);
   row.first_token_ms_p99 = percentile(first_token, 0.99);
@@ -189,17 +192,40 @@ void measure_row(const RowContext& context, QaRow& row, std::vector<QaAnswer>& a
   }
 }
 
+/// What questions name for each of the readers asked for: "none", or name@version.
+std::vector<std::string> reader_labels(service::Engine& engine,
+                                       const std::vector<std::string>& readers) {
+  std::vector<std::string> labels;
+  for (const std::string& reader : readers) {
+    if (reader == "none" || reader == "active") {
+      const auto active = engine.readers().find(reader == "none" ? "none" : "");
+      labels.push_back(active ? active->label() : "none");
+      continue;
+    }
+    const service::ReaderStatus loaded = engine.readers().load(reader);
+    labels.push_back(fmt::format("{}@{}", loaded.name, loaded.version));
+  }
+  return labels;
+}
+
 /// The combinations that differ: the bare model reads nothing, and the gold documents need no
 /// depth.
 std::vector<QaRow> plan_rows(const QaBenchOptions& options, const std::vector<std::string>& codecs,
-                             const std::string& preset) {
+                             const std::string& preset, const std::vector<std::string>& readers) {
   std::vector<QaRow> rows;
   const auto add = [&](const std::string& codec, const std::string& retrieval, int64_t top_k) {
-    QaRow& row = rows.emplace_back();
-    row.codec = codec;
-    row.preset = codec == "kv" ? preset : "";
-    row.retrieval = retrieval;
-    row.top_k = top_k;
+    for (const std::string& reader : readers) {
+      QaRow& row = rows.emplace_back();
+      row.codec = codec;
+      row.preset = codec == "kv" ? preset : "";
+      row.reader = reader;
+      row.retrieval = retrieval;
+      row.top_k = top_k;
+      if (codec == "none") {
+        row.reader = "none";
+        break;
+      }
+    }
   };
   for (const std::string& codec : codecs) {
     if (codec == "none") {
@@ -269,7 +295,8 @@ void measure_store(const QaBenchOptions& options, const service::Configuration& 
 
   const int64_t prefix_slots = engine->codec("none").to_prefix({}, 1).slots();
   const RowContext context{*engine, *service, asked, recall, prefix_slots};
-  for (QaRow& row : plan_rows(options, codecs, configuration.codec.preset)) {
+  for (QaRow& row : plan_rows(options, codecs, configuration.codec.preset,
+                              reader_labels(*engine, options.readers))) {
     measure_row(context, row, report.answers);
     for (const QaRow& earlier : report.rows) {
       if (!first && earlier.retrieval == row.retrieval && earlier.top_k == row.top_k) {

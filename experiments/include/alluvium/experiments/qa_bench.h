@@ -21,11 +21,13 @@ struct QaBenchOptions {
   std::vector<std::string> retrievals = {"gold", "bm25", "vector",
                                          "hybrid"};  ///< gold = the documents the question names
   std::vector<int64_t> top_k = {1};
+  std::vector<std::string> readers = {
+      "none"};               ///< none, active (as configured) or the directory of an adapter
   int64_t limit = 0;         ///< questions asked; 0 = all
   int64_t recall_limit = 0;  ///< questions in the retrieval table; 0 = all
   uint64_t seed = 0;
-  bool over_sockets =
-      false;  ///< publish and ask through an endpoint on a free port instead of by call
+  /// Publish and ask through an endpoint on a free port instead of by call
+  bool over_sockets = false;
   service::Configuration configuration;  ///< its directory must be new or hold the same documents
 };
 
@@ -41,6 +43,7 @@ struct RecallRow {
 
 struct QaRow {
   std::string codec;
+  std::string reader;  ///< name@version, or none
   std::string preset;  ///< of kv
   std::string retrieval;
   int64_t top_k = 0;
@@ -48,8 +51,8 @@ struct QaRow {
   double em = 0;           ///< percent
   double f1 = 0;           ///< percent
   double recall_at_k = 0;  ///< percent; k = top_k
-  double bytes_per_document =
-      0;  ///< stored for answering with this codec: records (kv), token ids (text)
+  /// Stored for answering with this codec: records (kv), token ids (text)
+  double bytes_per_document = 0;
   double first_token_ms_p50 = 0;
   double answer_ms_p50 = 0;
   double read_tokens_per_s = 0;  ///< kv: while publishing; text: while answering
@@ -59,6 +62,7 @@ struct QaRow {
   double retrieve_ms_p50 = 0;
   double load_ms_p50 = 0;
   double memory_slots_mean = 0;
+  double refused = 0;     ///< percent of the questions
   int64_t fallbacks = 0;  ///< answers another codec than the row's gave: should be 0
 };
 

@@ -18,9 +18,18 @@ struct QaQuestion {
   std::vector<std::string> document_ids;  ///< where the answer stands; may be empty
 };
 
+/// Keeps the rows whose text field `field` is `value`; an empty field keeps all.
+struct QaFilter {
+  std::string field;
+  std::string value;
+};
+
+/// "field=value". Throws InvalidArgument on another form; nothing of an empty text.
+QaFilter parse_filter(const std::string& text);
+
 /// Reads a .jsonl or .jsonl.gz file: id, question, answers, and doc_id or doc_ids. Throws
 /// InvalidArgument naming file and line.
-std::vector<QaQuestion> load_questions(const std::string& path);
+std::vector<QaQuestion> load_questions(const std::string& path, const QaFilter& filter = {});
 
 /// All documents of a source (streams::open_source). Throws InvalidArgument naming file and line of
 /// a bad record, or when there is none.

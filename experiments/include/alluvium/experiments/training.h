@@ -1,0 +1,17 @@
+// alluvium train: the adapters that can be trained.
+//
+// Threads: owned by one thread.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace alluvium::experiments {
+
+/// `arguments` is what follows the verb. Returns the exit code: 0 done, 1 failed, 2 usage.
+int run_train(const std::vector<std::string>& arguments);
+
+/// train reader.
+int run_train_reader(const std::vector<std::string>& arguments);
+
+}  // namespace alluvium::experiments

@@ -1,0 +1,195 @@
+#include "reader_examples.h"
+
+#include <algorithm>
+#include <map>
+#include <unordered_map>
+
+#include "alluvium/core/error.h"
+#include "alluvium/service/prompt.h"
+
+namespace alluvium::experiments {
+namespace {
+
+// Draws of a distractor before any document is taken.
+constexpr int kTries = 8;
+
+void check(const ReaderExampleOptions& options) {
+  ALLUVIUM_CHECK(options.rows_per_batch >= 16, "rows_per_batch must be at least 16, got {}",
+                 options.rows_per_batch);
+  ALLUVIUM_CHECK(options.documents_per_question >= 1 && options.documents_per_question <= 8,
+                 "documents_per_question must lie in [1, 8], got {}",
+                 options.documents_per_question);
+  ALLUVIUM_CHECK(options.unanswerable_share >= 0 && options.unanswerable_share < 1,
+                 "unanswerable must lie in [0, 1), got {}", options.unanswerable_share);
+  ALLUVIUM_CHECK(options.several_share >= 0 && options.several_share <= 1,
+                 "several_share must lie in [0, 1], got {}", options.several_share);
+}
+
+}  // namespace
+
+ReaderExamples::ReaderExamples(const std::vector<Document>& documents,
+                               const std::vector<QaQuestion>& questions,
+                               const service::TemplateConfiguration& prompt,
+                               const backbone::Tokenizer& tokenizer,
+                               const ReaderExampleOptions& options)
+    : options_(options) {
+  check(options);
+  const std::string stop = prompt.stop.empty() ? "\n" : prompt.stop.front();
+  const auto answer_tokens = [&](const std::string& answer) {
+    return tokenizer.encode(" " + answer + stop);
+  };
+  refusal_ = answer_tokens(options.no_answer);
+  std::unordered_map<std::string, const Document*> by_id;
+  for (const Document& document : documents) {
+    by_id[document.id] = &document;
+  }
+  std::unordered_map<std::string, std::size_t> places;
+  for (const QaQuestion& asked : questions) {
+    for (const std::string& id : asked.document_ids) {
+      const auto found = by_id.find(id);
+      if (asked.answers.empty() || found == by_id.end() ||
+          found->second->text.find(asked.answers.front()) == std::string::npos) {
+        continue;
+      }
+      auto [place, is_new] = places.try_emplace(id, documents_.size());
+      if (is_new) {
+        auto chunks = service::document_chunks(prompt, tokenizer, *found->second);
+        if (chunks.size() != 1) {
+          places.erase(place);
+          continue;
+        }
+        documents_.push_back({.id = id,
+                              .title = found->second->title,
+                              .text = found->second->text,
+                              .tokens = std::move(chunks.front().tokens)});
+      }
+      questions_.push_back({.question = service::question_tokens(prompt, tokenizer, asked.text),
+                            .answer = answer_tokens(asked.answers.front()),
+                            .answers = asked.answers,
+                            .document = place->second});
+      break;
+    }
+  }
+  ALLUVIUM_CHECK(!questions_.empty(),
+                 "no question has an answer that stands in a document of one chunk");
+  of_document_.resize(documents_.size());
+  for (std::size_t q = 0; q < questions_.size(); ++q) {
+    of_document_[questions_[q].document].push_back(q);
+  }
+  std::map<std::string, std::vector<std::size_t>> titles;
+  for (std::size_t d = 0; d < documents_.size(); ++d) {
+    asked_.push_back(d);
+    titles[documents_[d].title].push_back(d);
+  }
+  for (const ReaderDocument& document : documents_) {
+    same_title_.push_back(titles[document.title]);
+  }
+}
+
+int64_t ReaderExamples::rows(const Reading& reading) const {
+  int64_t rows = 0;
+  for (const std::size_t q : reading.questions) {
+    const std::size_t answer = reading.answerable ? questions_[q].answer.size() : refusal_.size();
+    rows += static_cast<int64_t>(questions_[q].question.size() + answer) - 1;
+  }
+  return rows;
+}
+
+bool ReaderExamples::holds_an_answer(std::size_t document,
+                                     const std::vector<std::size_t>& questions) const {
+  return std::any_of(questions.begin(), questions.end(), [&](std::size_t q) {
+    return documents_[document].text.find(questions_[q].answers.front()) != std::string::npos;
+  });
+}
+
+std::vector<std::size_t> ReaderExamples::distractors(std::size_t gold, int64_t count,
+                                                     Random& random) const {
+  std::vector<std::size_t> found;
+  const auto take = [&](std::size_t candidate) {
+    if (candidate != gold && std::count(found.begin(), found.end(), candidate) == 0 &&
+        !holds_an_answer(candidate, of_document_[gold])) {
+      found.push_back(candidate);
+    }
+  };
+  for (int i = 0; options_.same_title && i < kTries * count; ++i) {
+    if (static_cast<int64_t>(found.size()) < count) {
+      take(same_title_[gold][random.below(same_title_[gold].size())]);
+    }
+  }
+  for (int i = 0; static_cast<int64_t>(found.size()) < count && i < kTries * count; ++i) {
+    take(random.below(documents_.size()));
+  }
+  return found;
+}
+
+Reading ReaderExamples::draw(std::size_t document, Random& random) const {
+  Reading reading;
+  reading.questions = of_document_[document];
+  reading.codec = random.below(static_cast<uint64_t>(std::max<int64_t>(options_.codecs, 1)));
+  int64_t count = 1;
+  if (options_.documents_per_question > 1 && random.uniform() < options_.several_share) {
+    count = 2 + static_cast<int64_t>(
+                    random.below(static_cast<uint64_t>(options_.documents_per_question - 1)));
+  }
+  const bool withheld = random.uniform() < options_.unanswerable_share;
+  reading.documents = distractors(document, withheld ? count : count - 1, random);
+  if (withheld && !reading.documents.empty()) {
+    reading.answerable = false;
+  } else {
+    reading.documents.push_back(document);
+  }
+  random.shuffle(reading.documents);
+  return reading;
+}
+
+std::vector<std::vector<Reading>> ReaderExamples::schedule(int64_t batches) const {
+  ALLUVIUM_CHECK(batches >= 1, "steps and parts must be positive, got {} batches", batches);
+  std::vector<std::vector<Reading>> made(1);
+  int64_t filled = 0;
+  for (uint64_t epoch = 0;; ++epoch) {
+    Random random(options_.seed * 1000003 + epoch);
+    std::vector<std::size_t> order = asked_;
+    random.shuffle(order);
+    for (const std::size_t document : order) {
+      Reading reading = draw(document, random);
+      const int64_t more = rows(reading);
+      if (filled > 0 && filled + more > options_.rows_per_batch) {
+        if (static_cast<int64_t>(made.size()) == batches) {
+          return made;
+        }
+        made.emplace_back();
+        filled = 0;
+      }
+      filled += more;
+      made.back().push_back(std::move(reading));
+    }
+  }
+}
+
+std::vector<std::vector<Reading>> ReaderExamples::once(bool withheld) const {
+  std::vector<std::vector<Reading>> made(1);
+  int64_t filled = 0;
+  Random random(options_.seed);
+  for (const std::size_t document : asked_) {
+    Reading reading{.documents = {document},
+                    .questions = of_document_[document],
+                    .answerable = !withheld,
+                    .codec = 0};
+    if (withheld) {
+      reading.documents = distractors(document, 1, random);
+      if (reading.documents.empty()) {
+        continue;
+      }
+    }
+    const int64_t more = rows(reading);
+    if (filled > 0 && filled + more > options_.rows_per_batch) {
+      made.emplace_back();
+      filled = 0;
+    }
+    filled += more;
+    made.back().push_back(std::move(reading));
+  }
+  return made;
+}
+
+}  // namespace alluvium::experiments

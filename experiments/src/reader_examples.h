@@ -1,0 +1,98 @@
+// Questions over documents as a reader is trained on them, and the order in which it sees them.
+//
+// Purpose: which documents stand before which questions, step by step, is settled before the first step, from the data and a seed alone; a
+//          run that is resumed goes on with the very batches it would have had.
+// Source : DESIGN "Bedrock writes, readers read"; unanswerable questions as in SQuAD 2.0 (Rajpurkar et al., 2018), here by withholding.
+// Threads: immutable after construction.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "alluvium/backbone/tokenizer.h"
+#include "alluvium/core/document.h"
+#include "alluvium/core/random.h"
+#include "alluvium/experiments/qa_dataset.h"
+#include "alluvium/service/configuration.h"
+
+namespace alluvium::experiments {
+
+struct ReaderExampleOptions {
+  int64_t rows_per_batch = 1024;  ///< question and answer tokens of a micro-batch, about
+  /// Documents attended to at most, gold among distractors; in [1, 8]
+  int64_t documents_per_question = 1;
+  /// Of the readings that have more than one document, when the above allows it
+  double several_share = 0.3;
+  double unanswerable_share = 0;  ///< of the readings whose right document is withheld; in [0, 1)
+  /// Distractors share the gold document's title where possible; else any document
+  bool same_title = true;
+  std::string no_answer = "not in the passage";  ///< the answer then
+  /// Memories are made by one of so many codecs in turn, drawn for each reading
+  int64_t codecs = 1;
+  uint64_t seed = 0;
+};
+
+/// One chunk of a document.
+struct ReaderDocument {
+  std::string id;
+  std::string title;
+  std::string text;
+  std::vector<backbone::TokenId> tokens;
+};
+
+struct ReaderQuestion {
+  std::vector<backbone::TokenId> question;  ///< by the question template
+  std::vector<backbone::TokenId> answer;    ///< first answer and the stop string
+  std::vector<std::string> answers;
+  std::size_t document = 0;  ///< gold
+};
+
+/// Some questions asked over the same documents.
+struct Reading {
+  std::vector<std::size_t> documents;  ///< the gold one anywhere among them, or absent
+  std::vector<std::size_t> questions;
+  bool answerable = true;
+  std::size_t codec = 0;
+};
+
+class ReaderExamples {
+ public:
+  /// Cuts documents and questions into tokens by the templates. A question counts when one of its documents is there, that document is one
+  /// chunk and holds the first answer. Throws InvalidArgument when no question is left or an option is outside its bounds.
+  ReaderExamples(const std::vector<Document>& documents, const std::vector<QaQuestion>& questions,
+                 const service::TemplateConfiguration& prompt, const backbone::Tokenizer& tokenizer,
+                 const ReaderExampleOptions& options);
+
+  const std::vector<ReaderDocument>& documents() const { return documents_; }
+  const std::vector<ReaderQuestion>& questions() const { return questions_; }
+
+  /// The declared refusal and the stop string.
+  const std::vector<backbone::TokenId>& refusal() const { return refusal_; }
+
+  const std::string& no_answer() const { return options_.no_answer; }
+
+  /// The first `batches` micro-batches, over as many epochs as that takes.
+  std::vector<std::vector<Reading>> schedule(int64_t batches) const;
+
+  /// Every question once over its gold document, in document order, in batches; or over a distractor instead, `withheld`, those of
+  /// documents that have none left out.
+  std::vector<std::vector<Reading>> once(bool withheld = false) const;
+
+ private:
+  Reading draw(std::size_t document, Random& random) const;
+  std::vector<std::size_t> distractors(std::size_t gold, int64_t count, Random& random) const;
+  bool holds_an_answer(std::size_t document, const std::vector<std::size_t>& questions) const;
+  int64_t rows(const Reading& reading) const;
+
+  ReaderExampleOptions options_;
+  std::vector<ReaderDocument> documents_;
+  std::vector<ReaderQuestion> questions_;
+  std::vector<backbone::TokenId> refusal_;
+  std::vector<std::size_t> asked_;                     // documents that have questions
+  std::vector<std::vector<std::size_t>> of_document_;  // questions of each document
+  // Documents of each document's title, itself among them.
+  std::vector<std::vector<std::size_t>> same_title_;
+};
+
+}  // namespace alluvium::experiments

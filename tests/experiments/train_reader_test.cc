@@ -1,0 +1,121 @@
+#include <filesystem>
+#include <fstream>
+
+#include <ATen/ops/equal.h>
+#include <fmt/format.h>
+
+#include "alluvium/backbone/decoder.h"
+#include "alluvium/backbone/safetensors.h"
+#include "alluvium/experiments/training.h"
+#include "alluvium/learners/adapter_file.h"
+#include "support/catch.h"
+#include "support/paths.h"
+#include "support/synthetic_checkpoint.h"
+
+namespace alluvium::tests {
+namespace {
+
+struct Bench {
+  Bench() {
+    std::ofstream documents(directory / "documents.jsonl");
+    std::ofstream questions(directory / "questions.jsonl");
+    for (int i = 0; i < 8; ++i) {
+      documents
+          << fmt::format(
+                 R"({{"id": "d{0}", "title": "t", "text": "Pier {0} has crane{0} and light{0}."}})",
+                 i)
+          << '\n';
+      questions
+          << fmt::format(
+                 R"({{"id": "q{0}", "question": "Crane?", "answers": ["crane{0}"], "doc_id": "d{0}", "part": "{1}"}})",
+                 i, i < 6 ? "train" : "held")
+          << '\n';
+    }
+    std::ofstream(directory / "alluvium.toml")
+        << "[models]\ndecoder = \"" << write_tiny_llama_gguf(directory.path(), 1)
+        << "\"\nencoder = \"" << *default_encoder_path()
+        << "\"\ndtype = \"f32\"\nthreads = 1\n[prompt]\nprefix = \"<|endoftext|>Read. \"\n"
+           "max_chunk_tokens = 64\n[answer]\nmax_tokens = 4\n";
+  }
+
+  std::vector<std::string> arguments(const std::string& out, int steps) const {
+    return {"reader",
+            "--documents",
+            directory / "documents.jsonl",
+            "--questions",
+            directory / "questions.jsonl",
+            "--where",
+            "part=train",
+            "--validation-where",
+            "part=held",
+            "--steps",
+            std::to_string(steps),
+            "--rows",
+            "60",
+            "--rank",
+            "2",
+            "--documents-per-question",
+            "2",
+            "--unanswerable",
+            "0.2",
+            "--preset",
+            "lossless,compact",
+            "--validate-every",
+            "2",
+            "--checkpoint-every",
+            "1",
+            "--name",
+            "tiny",
+            "--out",
+            out,
+            "--config",
+            directory / "alluvium.toml"};
+  }
+
+  TemporaryDirectory directory;
+};
+
+at::Tensor parameters_of(const std::string& out) {
+  return backbone::load_safetensors(out + "/training/checkpoint.safetensors").at("parameters");
+}
+
+}  // namespace
+
+TEST_CASE("train reader: from JSON lines to an adapter that loads, over several codecs",
+          "[experiments][train]") {
+  if (!default_encoder_path()) {
+    WARN("skipped: the default encoder is not installed");
+    return;
+  }
+  const Bench bench;
+  const std::string out = bench.directory / "out";
+  REQUIRE(experiments::run_train(bench.arguments(out, 4)) == 0);
+  const auto checkpoint = backbone::open_checkpoint(bench.directory / "tiny.gguf");
+  const auto decoder = backbone::load_decoder(*checkpoint, backbone::reference_policy(1));
+  const auto adapter = learners::load_adapter(out, decoder->geometry().layers, decoder->model());
+  CHECK(adapter.manifest.name == "tiny");
+  CHECK(adapter.manifest.settings.at("no_answer") == "not in the passage");
+  CHECK(adapter.manifest.metrics.count("f1") == 1);
+  CHECK(adapter.manifest.metrics.count("confidence_slope") == 1);
+  CHECK(adapter.manifest.command.find("--rank 2") != std::string::npos);
+  CHECK_NOTHROW(decoder->prepare(adapter.state));
+  CHECK(std::filesystem::exists(out + "/training/curve.svg"));
+
+  // The same command finds nothing left to do, and a second run of it gives the same bytes.
+  const at::Tensor before = parameters_of(out);
+  CHECK(experiments::run_train(bench.arguments(out, 4)) == 0);
+  CHECK(at::equal(parameters_of(out), before));
+  const std::string again = bench.directory / "again";
+  REQUIRE(experiments::run_train(bench.arguments(again, 4)) == 0);
+  CHECK(at::equal(parameters_of(again), before));
+}
+
+TEST_CASE("train: what cannot be trained is said with exit code 2", "[experiments][train]") {
+  CHECK(experiments::run_train({}) == 2);
+  CHECK(experiments::run_train({"poet"}) == 2);
+  CHECK(experiments::run_train({"reader", "--steps", "3"}) == 2);
+  CHECK(experiments::run_train({"--help"}) == 0);
+  CHECK(experiments::run_train({"reader", "--help"}) == 0);
+}
+
+}  // namespace alluvium::tests
