@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -66,6 +67,38 @@ std::vector<AdaptedRows> adapted_rows(std::span<const ReadRequest> requests) {
   return runs;
 }
 
+// y += B (A x) for a question's few rows, which a library's product would spend more time on setting
+// up than on doing.
+template <class T>
+void add_few_rows(const Adapter::Stacked& factors, const at::Tensor& x, const at::Tensor& y) {
+  const TypedRowKernels<float>& wide = row_kernels().f32;
+  const TypedRowKernels<T>& kernels = row_kernels().of<T>();
+  const int64_t in = x.size(1);
+  const int64_t out = y.size(1);
+  const int64_t rank = factors.a.size(0);
+  const auto* a = factors.a.const_data_ptr<float>();
+  const auto* b = factors.b_transposed.const_data_ptr<float>();
+  const auto* from = static_cast<const T*>(x.const_data_ptr());
+  auto* to = static_cast<T*>(y.mutable_data_ptr());
+  at::parallel_for(0, x.size(0), 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> row(in);
+    std::vector<float> low(rank);
+    std::vector<float> sum(out);
+    for (int64_t r = begin; r < end; ++r) {
+      kernels.widen(from + r * in, in, row.data());
+      wide.product(a, row.data(), rank, in, low.data());
+      kernels.widen(to + r * out, out, sum.data());
+      for (int64_t k = 0; k < rank; ++k) {
+        const auto [first, last] = factors.spans[k];
+        wide.accumulate(b + k * out + first, low[k], last - first, sum.data() + first);
+      }
+      kernels.narrow(sum.data(), out, to + r * out);
+    }
+  });
+}
+
+constexpr int64_t kFewRows = 128;
+
 // x W^T for all rows, and each adapter's share for the rows it acts on.
 at::Tensor adapted_linear(const at::Tensor& x, const LinearWeight& weight,
                           const std::vector<AdaptedRows>& runs, int64_t layer,
@@ -73,9 +106,19 @@ at::Tensor adapted_linear(const at::Tensor& x, const LinearWeight& weight,
   at::Tensor y = at::linear(x, weight.dense);
   for (const AdaptedRows& run : runs) {
     const Adapter::Stacked& factors = run.adapter->layers()[layer].*which;
-    if (factors.a.defined()) {
-      const at::Tensor low = at::linear(x.narrow(0, run.begin, run.rows), factors.a);
-      y.narrow(0, run.begin, run.rows).add_(at::linear(low, factors.b));
+    if (!factors.a.defined()) {
+      continue;
+    }
+    const at::Tensor rows = x.narrow(0, run.begin, run.rows);
+    const at::Tensor sums = y.narrow(0, run.begin, run.rows);
+    const bool few = run.rows <= kFewRows && x.is_cpu() && factors.a.scalar_type() == at::kFloat;
+    if (few && x.scalar_type() == at::kBFloat16) {
+      add_few_rows<Bf16>(factors, rows, sums);
+    } else if (few && x.scalar_type() == at::kFloat) {
+      add_few_rows<float>(factors, rows, sums);
+    } else {
+      const at::Tensor wide = rows.to(factors.a.scalar_type());
+      sums.add_(at::linear(at::linear(wide, factors.a), factors.b));
     }
   }
   return y;
@@ -346,7 +389,10 @@ std::shared_ptr<const Adapter> LlamaDecoder::prepare(const AdapterState& state) 
     if (!wide.defined()) {
       return stacked;
     }
-    const auto options = at::TensorOptions(policy_.dtype).device(policy_.device);
+    // On the CPU in float32 at least, which add_few_rows() and step() multiply.
+    const auto options =
+        at::TensorOptions(policy_.device.is_cpu() ? residual_dtype() : policy_.dtype)
+            .device(policy_.device);
     stacked.a = wide.a.to(options);
     stacked.b = wide.b.mul(state.scale).to(options);
     stacked.b_transposed = stacked.b.t().contiguous();

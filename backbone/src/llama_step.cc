@@ -14,19 +14,17 @@ namespace alluvium::backbone {
 namespace {
 
 // y += B (A x), one rank at a time: each row of B's transpose fills its own span of y.
-template <class T>
 void add_adapted(const Adapter::Stacked& factors, const float* x, float* y,
                  std::vector<float>& low) {
   if (!factors.a.defined()) {
     return;
   }
-  const auto& kernels = row_kernels().of<T>();
+  const TypedRowKernels<float>& kernels = row_kernels().f32;
   const int64_t rank = factors.a.size(0);
   const int64_t out = factors.b_transposed.size(1);
   low.resize(rank);
-  kernels.product(static_cast<const T*>(factors.a.const_data_ptr()), x, rank, factors.a.size(1),
-                  low.data());
-  const auto* rows = static_cast<const T*>(factors.b_transposed.const_data_ptr());
+  kernels.product(factors.a.const_data_ptr<float>(), x, rank, factors.a.size(1), low.data());
+  const auto* rows = factors.b_transposed.const_data_ptr<float>();
   for (int64_t r = 0; r < rank; ++r) {
     const auto [begin, end] = factors.spans[r];
     kernels.accumulate(rows + r * out + begin, low[r], end - begin, y + begin);
@@ -42,7 +40,7 @@ at::Tensor LlamaDecoder::step(KvCache& cache, TokenId token, Logits wanted,
   const auto adapt = [&](int64_t layer, Adapter::Stacked Adapter::Layer::*which, const float* in,
                          float* out) {
     if (adapter != nullptr) {
-      add_adapted<T>(adapter->layers()[layer].*which, in, out, low);
+      add_adapted(adapter->layers()[layer].*which, in, out, low);
     }
   };
   const auto& kernels = row_kernels();
