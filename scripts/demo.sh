@@ -63,11 +63,19 @@ publish_changelogs() {
   follow "$PROGRAM" publish "debian-changelogs:$WORK/changelogs" --limit "$DOCUMENTS" --namespace "$NAMESPACE" --wait
 }
 
+# forms EXPECTED: what is expected and, for a day, the ways changelogs write it.
+forms() {
+  printf '%s\n' "$1"
+  if [[ "$1" =~ ^[0-9]{4}-[0-9]{2}-[0-9]{2}$ ]]; then
+    LC_ALL=C date -u -d "$1" '+%d %b %Y%n%-d %b %Y%n%-d %B %Y'
+  fi
+}
+
 # ask CODEC QUESTION EXPECTED: shows the answer; succeeds when its first line holds what is expected.
 ask() {
   "$PROGRAM" ask "$2" --namespace "$NAMESPACE" --codec "$1" >"$WORK/answer"
   sed 's/^/     /' "$WORK/answer"
-  head -n 1 "$WORK/answer" | grep -qiF -- "$3"
+  head -n 1 "$WORK/answer" | grep -qiF -f <(forms "$3")
 }
 
 ask_questions() {
