@@ -10,6 +10,7 @@
 
 #include "adapter_stack.h"
 #include "alluvium/core/error.h"
+#include "row_kernels.h"
 
 namespace alluvium::backbone {
 namespace {
@@ -78,6 +79,20 @@ StackedFactors stack_factors(const LayerFactors& layer, std::initializer_list<Pr
   stacked.a = at::cat(a, 0);
   stacked.b = at::cat(b, 0);
   return stacked;
+}
+
+void add_adapted_row(const Adapter::Stacked& factors, const float* x, float* y,
+                     std::vector<float>& low) {
+  const RowKernels& kernels = row_kernels();
+  const int64_t rank = factors.a.size(0);
+  const int64_t out = factors.b_transposed.size(1);
+  low.resize(rank);
+  kernels.product(factors.a.const_data_ptr<float>(), x, rank, factors.a.size(1), low.data());
+  const auto* rows = factors.b_transposed.const_data_ptr<float>();
+  for (int64_t r = 0; r < rank; ++r) {
+    const auto [begin, end] = factors.spans[r];
+    kernels.accumulate(rows + r * out + begin, low[r], end - begin, y + begin);
+  }
 }
 
 void check_adapter(const AdapterState& state, const DecoderGeometry& geometry) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <vector>
 
 #include "alluvium/backbone/adapter.h"
 #include "alluvium/backbone/decoder.h"
@@ -22,6 +23,11 @@ struct StackedFactors {
 /// factors when gradients are on.
 StackedFactors stack_factors(const LayerFactors& layer, std::initializer_list<Projection> parts,
                              const DecoderGeometry& geometry, const at::TensorOptions& options);
+
+/// y += B (A x) of one row, one rank at a time; x: [in], y: [out]; `low` is scratch. The factors must
+/// be float32 on the CPU.
+void add_adapted_row(const Adapter::Stacked& factors, const float* x, float* y,
+                     std::vector<float>& low);
 
 /// Throws InvalidArgument when layers, shapes or ranks do not fit the geometry, or a number is not
 /// finite.

@@ -71,27 +71,19 @@ std::vector<AdaptedRows> adapted_rows(std::span<const ReadRequest> requests) {
 // up than on doing.
 template <class T>
 void add_few_rows(const Adapter::Stacked& factors, const at::Tensor& x, const at::Tensor& y) {
-  const TypedRowKernels<float>& wide = row_kernels().f32;
   const TypedRowKernels<T>& kernels = row_kernels().of<T>();
   const int64_t in = x.size(1);
   const int64_t out = y.size(1);
-  const int64_t rank = factors.a.size(0);
-  const auto* a = factors.a.const_data_ptr<float>();
-  const auto* b = factors.b_transposed.const_data_ptr<float>();
   const auto* from = static_cast<const T*>(x.const_data_ptr());
   auto* to = static_cast<T*>(y.mutable_data_ptr());
   at::parallel_for(0, x.size(0), 1, [&](int64_t begin, int64_t end) {
     std::vector<float> row(in);
-    std::vector<float> low(rank);
+    std::vector<float> low;
     std::vector<float> sum(out);
     for (int64_t r = begin; r < end; ++r) {
       kernels.widen(from + r * in, in, row.data());
-      wide.product(a, row.data(), rank, in, low.data());
       kernels.widen(to + r * out, out, sum.data());
-      for (int64_t k = 0; k < rank; ++k) {
-        const auto [first, last] = factors.spans[k];
-        wide.accumulate(b + k * out + first, low[k], last - first, sum.data() + first);
-      }
+      add_adapted_row(factors, row.data(), sum.data(), low);
       kernels.narrow(sum.data(), out, to + r * out);
     }
   });

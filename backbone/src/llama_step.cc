@@ -6,41 +6,20 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
+#include "adapter_stack.h"
 #include "alluvium/core/error.h"
 #include "llama_decoder.h"
 #include "row_kernels.h"
 
 namespace alluvium::backbone {
-namespace {
-
-// y += B (A x), one rank at a time: each row of B's transpose fills its own span of y.
-void add_adapted(const Adapter::Stacked& factors, const float* x, float* y,
-                 std::vector<float>& low) {
-  if (!factors.a.defined()) {
-    return;
-  }
-  const TypedRowKernels<float>& kernels = row_kernels().f32;
-  const int64_t rank = factors.a.size(0);
-  const int64_t out = factors.b_transposed.size(1);
-  low.resize(rank);
-  kernels.product(factors.a.const_data_ptr<float>(), x, rank, factors.a.size(1), low.data());
-  const auto* rows = factors.b_transposed.const_data_ptr<float>();
-  for (int64_t r = 0; r < rank; ++r) {
-    const auto [begin, end] = factors.spans[r];
-    kernels.accumulate(rows + r * out + begin, low[r], end - begin, y + begin);
-  }
-}
-
-}  // namespace
-
 template <class T>
 at::Tensor LlamaDecoder::step(KvCache& cache, TokenId token, Logits wanted,
                               const Adapter* adapter) const {
   std::vector<float> low;
   const auto adapt = [&](int64_t layer, Adapter::Stacked Adapter::Layer::*which, const float* in,
                          float* out) {
-    if (adapter != nullptr) {
-      add_adapted(adapter->layers()[layer].*which, in, out, low);
+    if (adapter != nullptr && (adapter->layers()[layer].*which).a.defined()) {
+      add_adapted_row(adapter->layers()[layer].*which, in, out, low);
     }
   };
   const auto& kernels = row_kernels();

@@ -54,10 +54,6 @@ struct TypedRowKernels {
   void (*narrow)(const float* x, int64_t n, T* out);
   /// One row of half-split rotary embedding: out may be x. cos, sin: [half].
   void (*rotate)(const T* x, const float* cos, const float* sin, int64_t half, T* out);
-  /// out[r] = sum_c weights[r][c] x[c]; x, out: float32.
-  void (*product)(const T* weights, const float* x, int64_t rows, int64_t columns, float* out);
-  /// out[c] += factor * row[c]; out: float32.
-  void (*accumulate)(const T* row, float factor, int64_t n, float* out);
   /// softmax(scale * Q K^T + bias) V in float32.
   void (*attend)(const AttendArguments& arguments);
 };
@@ -66,6 +62,10 @@ struct RowKernels {
   const char* level;
   TypedRowKernels<float> f32;
   TypedRowKernels<Bf16> bf16;
+  /// out[r] = sum_c weights[r][c] x[c].
+  void (*product)(const float* weights, const float* x, int64_t rows, int64_t columns, float* out);
+  /// out[c] += factor * row[c].
+  void (*accumulate)(const float* row, float factor, int64_t n, float* out);
 
   template <class T>
   const TypedRowKernels<T>& of() const;

@@ -63,21 +63,19 @@ void swiglu_gradient(const T* gate_up, const T* d_out, int64_t rows, int64_t d_f
   }
 }
 
-template <class T>
-void product(const T* weights, const float* x, int64_t rows, int64_t columns, float* out) {
+void product(const float* weights, const float* x, int64_t rows, int64_t columns, float* out) {
   for (int64_t r = 0; r < rows; ++r, weights += columns) {
     float sum = 0;
     for (int64_t c = 0; c < columns; ++c) {
-      sum += load(weights + c) * x[c];
+      sum += weights[c] * x[c];
     }
     out[r] = sum;
   }
 }
 
-template <class T>
-void accumulate(const T* row, float factor, int64_t n, float* out) {
+void accumulate(const float* row, float factor, int64_t n, float* out) {
   for (int64_t c = 0; c < n; ++c) {
-    out[c] += factor * load(row + c);
+    out[c] += factor * row[c];
   }
 }
 
@@ -214,8 +212,8 @@ void attend(const AttendArguments& arguments) {
 
 template <class T>
 constexpr TypedRowKernels<T> typed_kernels() {
-  return {rms_norm<T>, swiglu<T>, swiglu_gradient<T>, add<T>,        widen<T>,
-          narrow<T>,   rotate<T>, product<T>,         accumulate<T>, attend<T>};
+  return {rms_norm<T>, swiglu<T>, swiglu_gradient<T>, add<T>,
+          widen<T>,    narrow<T>, rotate<T>,          attend<T>};
 }
 
 }  // namespace
@@ -227,6 +225,7 @@ constexpr TypedRowKernels<T> typed_kernels() {
 
 extern const RowKernels ALLUVIUM_JOIN(kRowKernels_, ALLUVIUM_KERNEL_LEVEL);
 const RowKernels ALLUVIUM_JOIN(kRowKernels_, ALLUVIUM_KERNEL_LEVEL) = {
-    ALLUVIUM_TEXT(ALLUVIUM_KERNEL_LEVEL), typed_kernels<float>(), typed_kernels<Bf16>()};
+    ALLUVIUM_TEXT(ALLUVIUM_KERNEL_LEVEL), typed_kernels<float>(), typed_kernels<Bf16>(), product,
+    accumulate};
 
 }  // namespace alluvium::backbone

@@ -21,8 +21,8 @@
 #include "alluvium/experiments/qa_metrics.h"
 #include "alluvium/memory_bank/kv_codec.h"
 #include "alluvium/memory_bank/kv_record.h"
-#include "alluvium/memory_bank/sentences.h"
 #include "alluvium/service/engine.h"
+#include "alluvium/service/prompt.h"
 #include "progress_bar.h"
 
 namespace alluvium::experiments {
@@ -82,11 +82,6 @@ std::vector<FrontierAnswer> read_answers(const std::string& path) {
   return answers;
 }
 
-std::string filled(std::string format, const std::string& placeholder, const std::string& value) {
-  const std::size_t at = format.find(placeholder);
-  return at == std::string::npos ? format : format.replace(at, placeholder.size(), value);
-}
-
 /// The models with everything that does not change from setting to setting.
 class Laboratory {
  public:
@@ -95,14 +90,11 @@ class Laboratory {
         models_(service::load_models(configuration)),
         prefix_(memory_bank::read_shared_prefix(
             *models_.decoder,
-            models_.decoder_tokenizer->encode(configuration.prompt.prefix,
-                                              backbone::SpecialTokens::recognise))) {
+            service::prefix_tokens(configuration.prompt, *models_.decoder_tokenizer))) {
     memory_bank::register_codecs(registry_);
     generation_.max_tokens = configuration.answer.max_tokens;
     generation_.stop = configuration.prompt.stop;
-    if (const auto end = models_.decoder_tokenizer->find_token("<|endoftext|>")) {
-      generation_.stop_tokens.push_back(*end);
-    }
+    generation_.stop_tokens = service::end_tokens(*models_.decoder_tokenizer);
   }
 
   const backbone::Decoder& decoder() const { return *models_.decoder; }
@@ -124,12 +116,8 @@ class Laboratory {
 
   /// The chunk of a document that holds the answer, else its first.
   Chunk chunk_with(const Document& document, const std::string& answer) const {
-    const service::TemplateConfiguration& prompt = configuration_.prompt;
-    const memory_bank::ChunkOptions options{
-        .max_tokens = prompt.max_chunk_tokens,
-        .format = document.title.empty() ? prompt.untitled_document : prompt.document};
     const std::vector<Chunk> chunks =
-        memory_bank::chunk_document(document.title, document.text, tokenizer(), options);
+        service::document_chunks(configuration_.prompt, tokenizer(), document);
     for (const Chunk& chunk : chunks) {
       if (document.text.substr(chunk.begin, chunk.end - chunk.begin).find(answer) !=
           std::string::npos) {
@@ -140,8 +128,7 @@ class Laboratory {
   }
 
   std::vector<TokenId> question_tokens(const std::string& question) const {
-    return tokenizer().encode(filled(configuration_.prompt.question, "{question}", question),
-                              backbone::SpecialTokens::plain_text);
+    return service::question_tokens(configuration_.prompt, tokenizer(), question);
   }
 
  private:

@@ -2,7 +2,7 @@
 //
 // Purpose: which documents stand before which questions, step by step, is settled before the first step, from the data and a seed alone; a
 //          run that is resumed goes on with the very batches it would have had.
-// Source : DESIGN "Bedrock writes, readers read"; unanswerable questions as in SQuAD 2.0 (Rajpurkar et al., 2018), here by withholding.
+// Source : docs/adr/0006; unanswerable questions as in SQuAD 2.0 (Rajpurkar et al., 2018), here by withholding.
 // Threads: immutable after construction.
 #pragma once
 

@@ -1,6 +1,6 @@
 // What a reader learns: the answers to questions over memories made by the bare decoder.
 //
-// Source : DESIGN section 1, "Bedrock writes, readers read": the loss covers answer tokens only, and no gradient enters a document.
+// Source : docs/adr/0006: the loss covers answer tokens only, and no gradient enters a document.
 // Threads: owned by the thread that trains.
 #pragma once
 

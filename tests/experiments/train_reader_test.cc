@@ -110,6 +110,25 @@ TEST_CASE("train reader: from JSON lines to an adapter that loads, over several 
   CHECK(at::equal(parameters_of(again), before));
 }
 
+TEST_CASE("train reader: what validates is not trained on, also where both come from one file",
+          "[experiments][train]") {
+  if (!default_encoder_path()) {
+    WARN("skipped: the default encoder is not installed");
+    return;
+  }
+  const Bench bench;
+  const std::string out = bench.directory / "out";
+  REQUIRE(experiments::run_train({"reader", "--documents", bench.directory / "documents.jsonl",
+                                  "--questions", bench.directory / "questions.jsonl",
+                                  "--validation-limit", "3", "--steps", "1", "--rows", "60",
+                                  "--rank", "1", "--out", out, "--config",
+                                  bench.directory / "alluvium.toml"}) == 0);
+  const auto checkpoint = backbone::open_checkpoint(bench.directory / "tiny.gguf");
+  const auto decoder = backbone::load_decoder(*checkpoint, backbone::reference_policy(1));
+  const auto adapter = learners::load_adapter(out, decoder->geometry().layers, decoder->model());
+  CHECK(adapter.manifest.data == "5 questions over 5 documents");
+}
+
 TEST_CASE("train: what cannot be trained is said with exit code 2", "[experiments][train]") {
   CHECK(experiments::run_train({}) == 2);
   CHECK(experiments::run_train({"poet"}) == 2);

@@ -12,6 +12,8 @@
 #include "alluvium/core/random.h"
 #include "alluvium/learners/adapter_file.h"
 #include "alluvium/learners/lora.h"
+#include "alluvium/service/client.h"
+#include "alluvium/service/endpoint.h"
 #include "support/catch.h"
 #include "support/paths.h"
 #include "tiny_engine.h"
@@ -193,6 +195,46 @@ TEST_CASE("readers: a new instance begins with the configured one, and can roll 
   e.engine->readers().rollback();
   CHECK(e.ask().reader == "none");
   CHECK_THROWS_AS(e.engine->readers().rollback(), InvalidArgument);
+}
+
+TEST_CASE("readers: listed, loaded, asked, rolled back and unloaded over sockets",
+          "[service][readers]") {
+  ReadEngine e;
+  publish(*e.engine, kHarbours);
+  e.configuration.endpoint.port = 0;
+  e.configuration.endpoint.events_port = 0;
+  service::Endpoint endpoint(e.configuration.endpoint, e.configuration.ingest);
+  endpoint.start(*e.engine);
+  service::ClientOptions options;
+  options.endpoint = endpoint.address();
+  service::Client client(options);
+  CHECK(client.readers().empty());
+  CHECK(client.load_reader(e.reader("first", 1, 1)).size() == 1);
+  const auto both = client.load_reader(e.reader("second", 2, 2));
+  REQUIRE(both.size() == 2);
+  CHECK(both[1].name == "second");
+  CHECK(both[1].version == 2);
+  CHECK(both[1].active);
+  CHECK_FALSE(both[0].active);
+  CHECK(both[0].metrics.at("f1") == 50);
+
+  service::Question question = ask_for("piers of Oslo");
+  const Answer active = client.ask(question);
+  CHECK(active.reader == "second@2");
+  CHECK(active.confidence > 0);
+  question.reader = "first";
+  CHECK(client.ask(question).reader == "first@1");
+  question.reader = "none";
+  CHECK(client.ask(question).reader == "none");
+  question.reader = "nobody";
+  CHECK_THROWS_WITH(client.ask(question), Catch::Contains("first@1"));
+
+  CHECK(client.rollback_reader()[0].active);
+  CHECK_FALSE(client.unload_reader("")[0].active);
+  CHECK(client.unload_reader("second").size() == 1);
+  CHECK_THROWS_AS(client.unload_reader("second"), service::RequestRefused);
+  CHECK_THROWS_AS(client.load_reader(e.directory / "nothing"), service::RequestRefused);
+  CHECK(e.engine->status().reader == "none");
 }
 
 TEST_CASE("readers: a refusal is known by its words", "[service][readers]") {

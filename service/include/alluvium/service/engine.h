@@ -74,7 +74,8 @@ struct Answer {
   std::string reader;
   /// The reader found no answer in what was read, or was too unsure of it; `text` says so
   bool refused = false;
-  /// In [0, 1], that the answer is right: calibrated when the reader brings its calibration, else the geometric mean of the tokens' probabilities
+  /// In [0, 1], that the answer is right: calibrated when the reader brings its calibration, else the
+  /// geometric mean of the tokens' probabilities
   double confidence = 0;
   double log_probability = 0;
   std::string finish;         ///< stop | length | cancelled
@@ -136,8 +137,9 @@ class Engine {
   /// Log entries accepted but not applied: what credit is granted against.
   virtual int64_t backlog() const = 0;
 
-  /// Answers on the caller's thread. `on_text` streams pieces and may return false to cancel; while an answer may yet be withheld
-  /// (reader.refuse_below) the pieces are empty and the text comes last.
+  /// Answers on the caller's thread. `on_text` streams pieces and may return false to cancel; while
+  /// an answer may yet be withheld (reader.refuse_below) the pieces are empty and the text comes
+  /// last.
   /// Throws InvalidArgument when the question is empty, is not UTF-8 or does not fit (before any computing).
   virtual Answer ask(const Question& question, const backbone::TextCallback& on_text = nullptr) = 0;
 

@@ -2,7 +2,7 @@
 //
 // Purpose: load, switch and roll back while questions are answered. An answer pins the reader it began with; a new one is complete before
 //          it becomes the active one, and nothing about a memory depends on it.
-// Source : DESIGN section 1, "Bedrock writes, readers read"; PEERS section 10, 6 and 7: replaced by one swap, pinned while in use.
+// Source : docs/adr/0006. Several adapters in one batch as in S-LoRA (Sheng et al., MLSys 2024).
 // Threads: thread-safe. find() copies one pointer; load() reads files on the caller's thread.
 #pragma once
 
