@@ -16,6 +16,7 @@
 #include "alluvium/backbone/generation.h"
 #include "alluvium/core/clock.h"
 #include "alluvium/core/error.h"
+#include "alluvium/core/sha256.h"
 #include "alluvium/experiments/frontier_bench.h"
 #include "alluvium/experiments/qa_dataset.h"
 #include "alluvium/experiments/qa_metrics.h"
@@ -39,6 +40,7 @@ using Json = nlohmann::ordered_json;
 Json to_json(const FrontierAnswer& answer) {
   return {{"setting", answer.setting},
           {"question", answer.question},
+          {"made_under", answer.made_under},
           {"em", answer.em},
           {"f1", answer.f1},
           {"nll", answer.nll},
@@ -53,6 +55,7 @@ FrontierAnswer from_json(const Json& line) {
   FrontierAnswer answer;
   answer.setting = line.at("setting");
   answer.question = line.at("question");
+  answer.made_under = line.at("made_under");
   answer.em = line.at("em");
   answer.f1 = line.at("f1");
   answer.nll = line.at("nll");
@@ -108,6 +111,18 @@ class Laboratory {
             .tokenizer = models_.decoder_tokenizer.get(),
             .prefix = &prefix_,
             .options = with_positions};
+  }
+
+  /// What an answer depends on beside its question and document.
+  std::string made_under(const memory_bank::Codec& codec) const {
+    const service::TemplateConfiguration& prompt = configuration_.prompt;
+    return to_hex(Sha256()
+                      .update(codec.fingerprint().data(), codec.fingerprint().size())
+                      .update(nlohmann::json{prompt.document, prompt.untitled_document,
+                                             prompt.question, prompt.stop, prompt.max_chunk_tokens,
+                                             configuration_.codec.positions, generation_.max_tokens}
+                                  .dump())
+                      .finish());
   }
 
   std::unique_ptr<memory_bank::Codec> make(const std::string& name) const {
@@ -298,17 +313,23 @@ FrontierResult measure_frontier(const FrontierOptions& options) {
 
   std::filesystem::create_directories(options.directory);
   const std::string path = options.directory + "/answers.jsonl";
-  std::map<std::pair<std::string, std::string>, FrontierAnswer> done;
-  for (FrontierAnswer& answer : read_answers(path)) {
-    done[{answer.setting, answer.question}] = std::move(answer);
-  }
-  std::ofstream file(path, std::ios::binary | std::ios::app);
-
   const Laboratory laboratory(options.configuration);
   std::vector<Arm> arms;
   for (const FrontierSetting& setting : options.settings) {
     arms.push_back(make_arm(laboratory, setting));
   }
+  std::map<std::string, std::string> made_under;
+  for (const Arm& arm : arms) {
+    made_under[arm.setting.name] = laboratory.made_under(arm.codec());
+  }
+  std::map<std::pair<std::string, std::string>, FrontierAnswer> done;
+  for (FrontierAnswer& answer : read_answers(path)) {
+    const auto now = made_under.find(answer.setting);
+    if (now != made_under.end() && now->second == answer.made_under) {
+      done[{answer.setting, answer.question}] = std::move(answer);
+    }
+  }
+  std::ofstream file(path, std::ios::binary | std::ios::app);
   const Arm reference =
       make_arm(laboratory, {.name = "reference", .kind = Kind::kv, .options = {}});
 
@@ -347,6 +368,7 @@ FrontierResult measure_frontier(const FrontierOptions& options) {
           }
           Asked one = ask(laboratory, arm, kept, *question, Generate::yes);
           one.answer.kl = divergence(exact.at(question->id), one.log_probabilities);
+          one.answer.made_under = made_under.at(arm.setting.name);
           one.answer.bytes = kept.bytes;
           one.answer.tokens = static_cast<int64_t>(chunk.tokens.size());
           one.answer.ingest_ms = kept.ingest_ms;

@@ -185,6 +185,7 @@ int train_reader(TrainReaderOptions& o, const std::vector<std::string>& argument
                          : o.decay == "cosine" ? learners::Decay::cosine
                                                : learners::Decay::none;
   o.trainer.directory = o.out + "/training";
+  o.trainer.identity = fmt::format("{}", fmt::join(arguments, "\n"));
   o.trainer.stop = &stop_asked;
 
   const service::Configuration configuration = o.settings.configuration();

@@ -7,10 +7,12 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/equal.h>
 #include <ATen/ops/tensor.h>
 
 #include "alluvium/core/clock.h"
 #include "alluvium/core/error.h"
+#include "alluvium/core/sha256.h"
 #include "curve_file.h"
 
 namespace alluvium::learners {
@@ -19,6 +21,7 @@ namespace {
 constexpr const char* kParameters = "parameters";
 constexpr const char* kBest = "best.parameters";
 constexpr const char* kProgress = "progress";
+constexpr const char* kIdentity = "identity";
 
 // What a run knows beside parameters and optimiser.
 struct Progress {
@@ -37,6 +40,12 @@ void check(const TrainerOptions& options) {
   ALLUVIUM_CHECK(
       options.validate_every >= 0 && options.checkpoint_every >= 0 && options.patience >= 0,
       "validate_every, checkpoint_every and patience must not be negative");
+}
+
+// The SHA-256 of a run's identity, as numbers a checkpoint can hold.
+at::Tensor identity_tensor(const std::string& identity) {
+  const Digest digest = sha256(identity);
+  return at::tensor(std::vector<int64_t>(digest.begin(), digest.end()), at::kLong);
 }
 
 class Run {
@@ -146,6 +155,7 @@ class Run {
     backbone::TensorMap state = optimiser_.state();
     state[kParameters] = lora_.parameters();
     state[kBest] = best_;
+    state[kIdentity] = identity_tensor(options_.identity);
     state[kProgress] =
         at::tensor({progress_.steps, progress_.best_step, progress_.validations_since_best,
                     std::bit_cast<int64_t>(progress_.best_loss)},
@@ -169,6 +179,11 @@ class Run {
       }
       return found->second;
     };
+    ALLUVIUM_CHECK(at::equal(find(kIdentity, static_cast<int64_t>(Digest{}.size())),
+                             identity_tensor(options_.identity)),
+                   "'{}' is of a run with other options or data: repeat its command to go on, or "
+                   "choose another directory",
+                   path());
     const at::NoGradGuard no_gradient;
     const int64_t n = lora_.parameters().numel();
     const at::Tensor parameters = find(kParameters, n);

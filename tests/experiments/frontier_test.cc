@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -92,6 +93,19 @@ TEST_CASE("bench frontier: every setting answers every question, and its bytes a
     CHECK(resumed.answers[i].f1 == result.answers[i].f1);
     CHECK(resumed.answers[i].bytes == result.answers[i].bytes);
   }
+
+  // Under another prompt nothing of it counts; back under the first, nothing is measured again.
+  const auto lines = [&] {
+    const std::string text = content(path);
+    return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+  };
+  REQUIRE(lines() == result.answers.size());
+  FrontierOptions other = options;
+  other.configuration.prompt.question = "Asked: {question}\nAnswer:";
+  experiments::measure_frontier(other);
+  CHECK(lines() == 2 * result.answers.size());
+  experiments::measure_frontier(options);
+  CHECK(lines() == 2 * result.answers.size());
 }
 
 TEST_CASE("bench frontier: means, shares and paired intervals", "[experiments][frontier]") {
@@ -103,11 +117,13 @@ TEST_CASE("bench frontier: means, shares and paired intervals", "[experiments][f
     const double f1 = question % 4 == 0 ? 1.0 : 0.0;
     answers.push_back({.setting = "text",
                        .question = std::to_string(question),
+                       .made_under = {},
                        .f1 = f1,
                        .bytes = 400,
                        .tokens = 100});
     answers.push_back({.setting = "half",
                        .question = std::to_string(question),
+                       .made_under = {},
                        .f1 = f1 / 2,
                        .bytes = 115200,
                        .tokens = 100});

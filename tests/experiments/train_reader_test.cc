@@ -105,6 +105,9 @@ TEST_CASE("train reader: from JSON lines to an adapter that loads, over several 
   const at::Tensor before = parameters_of(out);
   CHECK(experiments::run_train(bench.arguments(out, 4)) == 0);
   CHECK(at::equal(parameters_of(out), before));
+  // With another length of the run it would have been another run.
+  CHECK_THROWS_WITH(experiments::run_train(bench.arguments(out, 5)),
+                    Catch::Contains("other options"));
   const std::string again = bench.directory / "again";
   REQUIRE(experiments::run_train(bench.arguments(again, 4)) == 0);
   CHECK(at::equal(parameters_of(again), before));

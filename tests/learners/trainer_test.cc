@@ -200,6 +200,19 @@ TEST_CASE("train: a checkpoint of other sizes is refused", "[learners][trainer]"
                     Catch::Contains("does not belong to this run"));
 }
 
+TEST_CASE("train: a checkpoint of a run with other options is refused", "[learners][trainer]") {
+  const tests::TinyDecoder tiny;
+  SequenceTask task(*tiny.decoder);
+  const tests::TemporaryDirectory directory;
+  Lora lora(*tiny.decoder, tests::small_lora());
+  TrainerOptions options = options_of(3, directory.path());
+  options.identity = "one";
+  train(lora, task, options);
+  CHECK_NOTHROW(train(lora, task, options));
+  options.identity = "another";
+  CHECK_THROWS_WITH(train(lora, task, options), Catch::Contains("other options"));
+}
+
 TEST_CASE("train: options outside their bounds are refused", "[learners][trainer]") {
   const tests::TinyDecoder tiny;
   SequenceTask task(*tiny.decoder);

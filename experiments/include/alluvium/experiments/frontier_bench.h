@@ -38,7 +38,9 @@ struct FrontierOptions {
   int64_t limit = 0;  ///< questions, drawn by the seed; 0 = all
   uint64_t seed = 0;
   std::vector<FrontierSetting> settings;
-  std::string directory;  ///< answers.jsonl lies there and is continued
+  /// answers.jsonl lies there and is continued; answers made under another decoder, prompt or codec
+  /// than now are measured again
+  std::string directory;
   service::Configuration configuration;
 };
 
@@ -46,12 +48,13 @@ struct FrontierOptions {
 struct FrontierAnswer {
   std::string setting;
   std::string question;
-  double em = 0;       ///< 0 or 1
-  double f1 = 0;       ///< 0 to 1
-  double nll = 0;      ///< of the first wanted answer's tokens, nats a token
-  double kl = 0;       ///< to the lossless memory over the same tokens, nats a token; kv only
-  int64_t bytes = 0;   ///< of the document's record
-  int64_t tokens = 0;  ///< of the document
+  std::string made_under;  ///< hex: codec with its decoder and prefix, templates, length of answers
+  double em = 0;           ///< 0 or 1
+  double f1 = 0;           ///< 0 to 1
+  double nll = 0;          ///< of the first wanted answer's tokens, nats a token
+  double kl = 0;           ///< to the lossless memory over the same tokens, nats a token; kv only
+  int64_t bytes = 0;       ///< of the document's record
+  int64_t tokens = 0;      ///< of the document
   double first_token_ms = 0;
   double ingest_ms = 0;  ///< reading, observing and keeping the document
 };

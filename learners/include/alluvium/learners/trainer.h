@@ -45,6 +45,8 @@ struct TrainerOptions {
   int64_t validate_every = 100;  ///< steps; 0 = only at the end
   int64_t patience = 0;  ///< validations without a better loss before the run stops; 0 = never
   int64_t checkpoint_every = 50;  ///< steps; 0 = only at the end
+  /// What a run is apart from its parameters: task, data, options. A checkpoint of another is refused
+  std::string identity;
   /// checkpoint.safetensors, curve.csv and curve.svg are kept here; empty = nowhere
   std::string directory;
   /// When it becomes true the run writes a checkpoint and ends; may be null
@@ -75,7 +77,8 @@ struct TrainingOutcome {
 
 /// Trains `lora` in place; goes on from the checkpoint in options.directory when there is one. `on_point` is called after each step.
 /// A loss or gradient that is not finite ends the run as `diverged` with the last good factors in `lora` and the best ones in the
-/// outcome. Throws InvalidArgument on options outside their bounds, DataCorruption on a checkpoint of another shape.
+/// outcome. Throws InvalidArgument on options outside their bounds or a checkpoint of another identity,
+/// DataCorruption on one of another shape.
 TrainingOutcome train(Lora& lora, TrainingTask& task, const TrainerOptions& options,
                       const std::function<void(const TrainingPoint&)>& on_point = nullptr);
 
