@@ -13,6 +13,9 @@ namespace {
 // Draws of a distractor before any document is taken.
 constexpr int kTries = 8;
 
+// Distractors are drawn among so many of BM25's best, so that a question meets others in every epoch.
+constexpr int64_t kHardest = 10;
+
 void check(const ReaderExampleOptions& options) {
   ALLUVIUM_CHECK(options.rows_per_batch >= 16, "rows_per_batch must be at least 16, got {}",
                  options.rows_per_batch);
@@ -65,6 +68,7 @@ ReaderExamples::ReaderExamples(const std::vector<Document>& documents,
       }
       questions_.push_back({.question = service::question_tokens(prompt, tokenizer, asked.text),
                             .answer = answer_tokens(asked.answers.front()),
+                            .words = tokenizer.encode(" " + asked.text),
                             .answers = asked.answers,
                             .document = place->second});
       break;
@@ -83,6 +87,13 @@ ReaderExamples::ReaderExamples(const std::vector<Document>& documents,
   }
   for (const ReaderDocument& document : documents_) {
     same_title_.push_back(titles[document.title]);
+  }
+  if (options.distractors == Distractors::bm25) {
+    std::vector<std::span<const backbone::TokenId>> texts;
+    for (const ReaderDocument& document : documents_) {
+      texts.emplace_back(document.tokens);
+    }
+    bm25_ = std::make_unique<TokenBm25>(texts);
   }
 }
 
@@ -111,9 +122,19 @@ std::vector<std::size_t> ReaderExamples::distractors(std::size_t gold, int64_t c
       found.push_back(candidate);
     }
   };
-  for (int i = 0; options_.same_title && i < kTries * count; ++i) {
+  std::vector<std::size_t> pool;  // preferred, in the order tried
+  if (options_.distractors == Distractors::bm25) {
+    const auto& asked = of_document_[gold];
+    pool = bm25_->best(questions_[asked[random.below(asked.size())]].words, kHardest);
+    random.shuffle(pool);
+  } else if (options_.distractors == Distractors::title) {
+    for (int i = 0; i < kTries * count; ++i) {
+      pool.push_back(same_title_[gold][random.below(same_title_[gold].size())]);
+    }
+  }
+  for (const std::size_t candidate : pool) {
     if (static_cast<int64_t>(found.size()) < count) {
-      take(same_title_[gold][random.below(same_title_[gold].size())]);
+      take(candidate);
     }
   }
   for (int i = 0; static_cast<int64_t>(found.size()) < count && i < kTries * count; ++i) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -15,8 +16,13 @@
 #include "alluvium/core/random.h"
 #include "alluvium/experiments/qa_dataset.h"
 #include "alluvium/service/configuration.h"
+#include "token_bm25.h"
 
 namespace alluvium::experiments {
+
+/// Where a reading's distractors come from: those BM25 ranks highest for one of its questions, those of the same title, or any. The first
+/// two fall back on any.
+enum class Distractors { bm25, title, random };
 
 struct ReaderExampleOptions {
   int64_t rows_per_batch = 1024;  ///< question and answer tokens of a micro-batch, about
@@ -25,8 +31,7 @@ struct ReaderExampleOptions {
   /// Of the readings that have more than one document, when the above allows it
   double several_share = 0.3;
   double unanswerable_share = 0;  ///< of the readings whose right document is withheld; in [0, 1)
-  /// Distractors share the gold document's title where possible; else any document
-  bool same_title = true;
+  Distractors distractors = Distractors::title;
   std::string no_answer = "not in the passage";  ///< the answer then
   /// Memories are made by one of so many codecs in turn, drawn for each reading
   int64_t codecs = 1;
@@ -44,6 +49,7 @@ struct ReaderDocument {
 struct ReaderQuestion {
   std::vector<backbone::TokenId> question;  ///< by the question template
   std::vector<backbone::TokenId> answer;    ///< first answer and the stop string
+  std::vector<backbone::TokenId> words;     ///< of the question alone, without the template
   std::vector<std::string> answers;
   std::size_t document = 0;  ///< gold
 };
@@ -93,6 +99,7 @@ class ReaderExamples {
   std::vector<std::vector<std::size_t>> of_document_;  // questions of each document
   // Documents of each document's title, itself among them.
   std::vector<std::vector<std::size_t>> same_title_;
+  std::unique_ptr<const TokenBm25> bm25_;  // where distractors are drawn by it
 };
 
 }  // namespace alluvium::experiments

@@ -150,8 +150,9 @@ void add_options(CLI::App& app, TrainReaderOptions& o) {
                  "codec presets of the memories trained on, one drawn for each reading")
       ->delimiter(',');
   app.add_option("--distractors", o.distractors,
-                 "title: of the same title where possible; random: any")
-      ->check(CLI::IsMember({"title", "random"}));
+                 "bm25: among the ten it ranks highest for a question; title: of the same title; "
+                 "random: any")
+      ->check(CLI::IsMember({"bm25", "title", "random"}));
   app.add_option("--unanswerable", o.examples.unanswerable_share,
                  "share of the readings whose right document is withheld");
   app.add_option("--no-answer", o.examples.no_answer, "the answer then");
@@ -174,7 +175,9 @@ learners::Lora make_lora(const TrainReaderOptions& o, const backbone::Decoder& d
 int train_reader(TrainReaderOptions& o, const std::vector<std::string>& arguments) {
   o.lora.seed = o.examples.seed;
   o.examples.codecs = static_cast<int64_t>(o.presets.size());
-  o.examples.same_title = o.distractors == "title";
+  o.examples.distractors = o.distractors == "bm25"    ? Distractors::bm25
+                           : o.distractors == "title" ? Distractors::title
+                                                      : Distractors::random;
   if (!o.projections.empty()) {
     o.lora.projections.clear();
     for (const std::string& name : o.projections) {

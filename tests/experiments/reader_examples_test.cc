@@ -72,6 +72,42 @@ TEST_CASE("reader examples: question and answer are the templates' tokens",
   CHECK(examples.documents()[first.document].id == "d0");
 }
 
+TEST_CASE("reader examples: BM25's distractors are those that share the question's words",
+          "[experiments][reader_examples]") {
+  std::vector<Document> documents;
+  std::vector<QaQuestion> questions;
+  const auto thing = [](int i) { return i < 12 ? "quartz vein" : "old bridge"; };
+  for (int i = 0; i < 40; ++i) {
+    Document document;
+    document.id = fmt::format("d{}", i);
+    document.title = "one title";
+    document.text = fmt::format("The {} was answer{}x.", thing(i), i);
+    documents.push_back(document);
+    questions.push_back({.id = fmt::format("q{}", i),
+                         .text = fmt::format("What was the {}?", thing(i)),
+                         .answers = {fmt::format("answer{}x", i)},
+                         .document_ids = {document.id}});
+  }
+  ReaderExampleOptions options;
+  options.documents_per_question = 3;
+  options.several_share = 1;
+  options.distractors = Distractors::bm25;
+  const ReaderExamples examples(documents, questions, templates(), *tiny_tokenizer(), options);
+  std::set<std::size_t> distractors;
+  for (const auto& batch : examples.schedule(10)) {
+    for (const Reading& reading : batch) {
+      const std::size_t gold = examples.questions()[reading.questions.front()].document;
+      for (const std::size_t document : reading.documents) {
+        CHECK((document < 12) == (gold < 12));
+        if (document != gold && gold < 12) {
+          distractors.insert(document);
+        }
+      }
+    }
+  }
+  CHECK(distractors.size() > 6);  // not always the same ones
+}
+
 TEST_CASE("reader examples: an epoch asks every question once, each over its own document",
           "[experiments][reader_examples]") {
   ReaderExampleOptions options;
