@@ -58,7 +58,9 @@ void print_json(const AskOptions& options, const service::Answer& answer) {
                          {"version", citation.version},
                          {"title", citation.title},
                          {"weight", citation.weight},
-                         {"score", citation.score}});
+                         {"score", citation.score},
+                         {"question_log_probability", citation.question_log_probability},
+                         {"evidence", citation.evidence}});
   }
   const nlohmann::json object = {{"question", options.question.text},
                                  {"answer", trim(answer.text)},
@@ -75,6 +77,7 @@ void print_json(const AskOptions& options, const service::Answer& answer) {
                                  {"answer_tokens", answer.answer_tokens},
                                  {"retrieve_ms", answer.retrieve_ms},
                                  {"load_ms", answer.load_ms},
+                                 {"choose_ms", answer.choose_ms},
                                  {"first_token_ms", answer.first_token_ms},
                                  {"total_ms", answer.total_ms}};
   fmt::print("{}\n", object.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
@@ -130,6 +133,9 @@ void add_ask(CLI::App& program, int& exit_code) {
   verb->add_option(
       "--reader", question.reader,
       "none, or a reader of the service by name or name@version; default: the active one");
+  verb->add_option("--compose", question.compose,
+                   "of several documents: choose the one that fits best, or read them together")
+      ->check(CLI::IsMember({"choose", "together"}));
   verb->add_option("--retrieval", question.retrieval, "bm25, vector, hybrid or rrf")
       ->check(CLI::IsMember({"bm25", "vector", "hybrid", "rrf"}));
   verb->add_option("--top-k", question.top_k, "Documents read")->check(CLI::Range(1, 1000));

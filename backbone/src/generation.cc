@@ -12,8 +12,7 @@
 namespace alluvium::backbone {
 namespace {
 
-void validate(const GenerationOptions& options, std::span<const TokenId> prompt) {
-  ALLUVIUM_CHECK(!prompt.empty(), "the prompt must hold at least one token");
+void validate(const GenerationOptions& options) {
   ALLUVIUM_CHECK(options.max_tokens >= 0, "max_tokens must not be negative, got {}",
                  options.max_tokens);
   ALLUVIUM_CHECK(options.temperature >= 0 && std::isfinite(options.temperature),
@@ -144,22 +143,39 @@ const char* to_string(FinishReason reason) {
 Generation generate(const Decoder& decoder, const Tokenizer& tokenizer, KvCache& cache,
                     std::span<const TokenId> prompt, const GenerationOptions& options,
                     const TextCallback& on_text) {
-  validate(options, prompt);
+  ALLUVIUM_CHECK(!prompt.empty(), "the prompt must hold at least one token");
+  validate(options);
+  const Stopwatch watch;
+  const ReadRequest request{&cache, prompt, Logits::last, false, false, options.adapter};
+  const at::Tensor logits = decoder.read({&request, 1}).front().logits;
+  const double prompt_ms = watch.elapsed_ms();
+  Generation generation = generate_after(decoder, tokenizer, cache, logits, options, on_text);
+  generation.prompt_tokens = static_cast<int64_t>(prompt.size());
+  generation.first_token_ms += generation.scored_tokens > 0 ? prompt_ms : 0;
+  generation.total_ms += prompt_ms;
+  return generation;
+}
+
+Generation generate_after(const Decoder& decoder, const Tokenizer& tokenizer, KvCache& cache,
+                          const at::Tensor& first_logits, const GenerationOptions& options,
+                          const TextCallback& on_text) {
+  validate(options);
   const Stopwatch watch;
   Random random(options.seed);
   TextStream stream(options.stop, on_text);
   Generation generation;
-  generation.prompt_tokens = static_cast<int64_t>(prompt.size());
-
-  ReadRequest request{&cache, prompt, Logits::last, false, false, options.adapter};
+  at::Tensor host = first_logits.cpu();
   TokenId token = 0;
+  ReadRequest request{&cache, {&token, 1}, Logits::last, false, false, options.adapter};
   while (static_cast<int64_t>(generation.tokens.size()) < options.max_tokens) {
-    const at::Tensor host = decoder.read({&request, 1}).front().logits.cpu();
+    if (!generation.tokens.empty()) {
+      host = decoder.read({&request, 1}).front().logits.cpu();
+    }
     const std::span<const float> logits = as_span(host);
     token = options.temperature == 0 ? pick_greedy(logits) : pick_sampled(logits, options, random);
     generation.log_probability += static_cast<double>(logits[token]) - log_sum_exp(logits);
     ++generation.scored_tokens;
-    if (generation.first_token_ms == 0) {
+    if (generation.scored_tokens == 1) {
       generation.first_token_ms = watch.elapsed_ms();
     }
     if (std::find(options.stop_tokens.begin(), options.stop_tokens.end(), token) !=
@@ -176,7 +192,6 @@ Generation generate(const Decoder& decoder, const Tokenizer& tokenizer, KvCache&
       generation.finish = FinishReason::cancelled;
       break;
     }
-    request.tokens = {&token, 1};
   }
   if (generation.finish != FinishReason::cancelled && !stream.finish()) {
     generation.finish = FinishReason::cancelled;

@@ -20,6 +20,7 @@ Row to_row(const QaRow& row) {
           {"preset", row.preset},
           {"retrieval", row.retrieval},
           {"top_k", row.top_k},
+          {"compose", row.compose},
           {"questions", row.questions},
           {"em", row.em},
           {"f1", row.f1},
@@ -33,6 +34,8 @@ Row to_row(const QaRow& row) {
           {"answer_ms_p99", row.answer_ms_p99},
           {"retrieve_ms_p50", row.retrieve_ms_p50},
           {"load_ms_p50", row.load_ms_p50},
+          {"choose_ms_p50", row.choose_ms_p50},
+          {"first_right", row.first_right},
           {"memory_slots_mean", row.memory_slots_mean},
           {"refused", row.refused},
           {"fallbacks", row.fallbacks}};
@@ -45,10 +48,29 @@ Row to_row(const RecallRow& row) {
 }
 
 Row to_row(const QaAnswer& given) {
-  return {{"codec", given.codec},   {"retrieval", given.retrieval},
-          {"top_k", given.top_k},   {"question_id", given.question_id},
-          {"answer", given.answer}, {"wanted", given.wanted},
-          {"f1", given.f1}};
+  Row citations = Row::array();
+  for (const service::Citation& citation : given.answer.citations) {
+    citations.push_back({{"id", citation.id},
+                         {"score", citation.score},
+                         {"weight", citation.weight},
+                         {"question_log_probability", citation.question_log_probability},
+                         {"evidence", citation.evidence}});
+  }
+  return {{"codec", given.codec},
+          {"preset", given.preset},
+          {"reader", given.reader},
+          {"retrieval", given.retrieval},
+          {"top_k", given.top_k},
+          {"compose", given.compose},
+          {"question_id", given.question_id},
+          {"answer", given.answer.text},
+          {"wanted", given.wanted},
+          {"documents", given.documents},
+          {"f1", given.f1},
+          {"refused", given.answer.refused},
+          {"confidence", given.answer.confidence},
+          {"log_probability", given.answer.log_probability},
+          {"citations", citations}};
 }
 
 template <class Rows>
@@ -95,7 +117,9 @@ int run_qa_bench(const std::vector<std::string>& arguments) {
       ->delimiter(',');
   app.add_option("--retrieval", options.retrievals, "gold, bm25, vector, hybrid, rrf")
       ->delimiter(',');
-  app.add_option("--top-k", options.top_k, "documents read for a question")->delimiter(',');
+  app.add_option("--top-k", options.top_k, "documents considered for a question")->delimiter(',');
+  app.add_option("--compose", options.compose, "of several documents: choose, together")
+      ->delimiter(',');
   app.add_option("--reader", options.readers,
                  "none, active (the one of the configuration), or an adapter's directory")
       ->delimiter(',');

@@ -40,6 +40,10 @@ void check(const QaBenchOptions& options) {
       memory_bank::parse_retrieval_method(retrieval);
     }
   }
+  for (const std::string& compose : options.compose) {
+    ALLUVIUM_CHECK(compose == "choose" || compose == "together",
+                   "unknown way to compose documents '{}'; known: choose, together", compose);
+  }
   for (const int64_t k : options.top_k) {
     ALLUVIUM_CHECK(k >= 1 && k <= kPool, "top-k must be in 1..{}, got {}", kPool, k);
   }
@@ -112,6 +116,7 @@ service::Question to_question(const QaQuestion& asked, const QaRow& row) {
   question.codec = row.codec;
   question.reader = row.reader;
   question.top_k = row.top_k;
+  question.compose = row.compose;
   if (is_gold(row.retrieval)) {
     question.document_ids = asked.document_ids;
   } else if (row.codec != "none") {
@@ -131,11 +136,18 @@ double bytes_per_document(const std::string& codec, const memory_bank::StoreCoun
              : 0;
 }
 
+bool cites_right_document(const service::Answer& answer, const QaQuestion& asked) {
+  return !answer.citations.empty() &&
+         std::count(asked.document_ids.begin(), asked.document_ids.end(),
+                    answer.citations.front().id) > 0;
+}
+
 void measure_row(const RowContext& context, QaRow& row, std::vector<QaAnswer>& answers) {
   std::vector<double> first_token;
   std::vector<double> total;
   std::vector<double> retrieve;
   std::vector<double> load;
+  std::vector<double> choose;
   std::vector<double> slots;
   double em = 0;
   double f1 = 0;
@@ -152,12 +164,23 @@ void measure_row(const RowContext& context, QaRow& row, std::vector<QaAnswer>& a
     em += exact_match(answer.text, asked.answers);
     const double answer_f1 = token_f1(answer.text, asked.answers);
     f1 += answer_f1;
-    answers.push_back({row.codec, row.retrieval, row.top_k, asked.id, answer.text, asked.answers,
-                       100 * answer_f1});
+    answers.push_back({.codec = row.codec,
+                       .preset = row.preset,
+                       .reader = row.reader,
+                       .retrieval = row.retrieval,
+                       .top_k = row.top_k,
+                       .compose = row.compose,
+                       .question_id = asked.id,
+                       .wanted = asked.answers,
+                       .documents = asked.document_ids,
+                       .answer = answer,
+                       .f1 = 100 * answer_f1});
+    row.first_right += cites_right_document(answer, asked) ? 1 : 0;
     first_token.push_back(answer.first_token_ms);
     total.push_back(answer.total_ms);
     retrieve.push_back(answer.retrieve_ms);
     load.push_back(answer.load_ms);
+    choose.push_back(answer.choose_ms);
     slots.push_back(static_cast<double>(answer.memory_slots));
     text_tokens += static_cast<double>(answer.memory_slots - context.prefix_slots);
     text_ms += answer.load_ms;
@@ -169,6 +192,7 @@ void measure_row(const RowContext& context, QaRow& row, std::vector<QaAnswer>& a
   const auto asked = static_cast<double>(std::max<int64_t>(row.questions, 1));
   row.em = 100 * em / asked;
   row.refused = 100 * row.refused / asked;
+  row.first_right = 100 * row.first_right / asked;
   row.f1 = 100 * f1 / asked;
   row.first_token_ms_p50 = percentile(first_token, 0.5);
   row.first_token_ms_p99 = percentile(first_token, 0.99);
@@ -176,6 +200,7 @@ void measure_row(const RowContext& context, QaRow& row, std::vector<QaAnswer>& a
   row.answer_ms_p99 = percentile(total, 0.99);
   row.retrieve_ms_p50 = percentile(retrieve, 0.5);
   row.load_ms_p50 = percentile(load, 0.5);
+  row.choose_ms_p50 = percentile(choose, 0.5);
   row.memory_slots_mean = mean(slots);
   row.peak_rss_bytes = peak_rss_bytes();
   if (is_gold(row.retrieval)) {
@@ -213,7 +238,8 @@ std::vector<std::string> reader_labels(service::Engine& engine,
 std::vector<QaRow> plan_rows(const QaBenchOptions& options, const std::vector<std::string>& codecs,
                              const std::string& preset, const std::vector<std::string>& readers) {
   std::vector<QaRow> rows;
-  const auto add = [&](const std::string& codec, const std::string& retrieval, int64_t top_k) {
+  const auto add = [&](const std::string& codec, const std::string& retrieval, int64_t top_k,
+                       const std::string& compose) {
     for (const std::string& reader : readers) {
       QaRow& row = rows.emplace_back();
       row.codec = codec;
@@ -221,6 +247,7 @@ std::vector<QaRow> plan_rows(const QaBenchOptions& options, const std::vector<st
       row.reader = reader;
       row.retrieval = retrieval;
       row.top_k = top_k;
+      row.compose = compose;
       if (codec == "none") {
         row.reader = "none";
         break;
@@ -229,16 +256,18 @@ std::vector<QaRow> plan_rows(const QaBenchOptions& options, const std::vector<st
   };
   for (const std::string& codec : codecs) {
     if (codec == "none") {
-      add(codec, "none", 0);
+      add(codec, "none", 0, "");
       continue;
     }
     for (const std::string& retrieval : options.retrievals) {
       if (is_gold(retrieval)) {
-        add(codec, retrieval, 1);
+        add(codec, retrieval, 1, "");
         continue;
       }
       for (const int64_t k : options.top_k) {
-        add(codec, retrieval, k);
+        for (const std::string& compose : k > 1 ? options.compose : std::vector<std::string>{""}) {
+          add(codec, retrieval, k, compose);
+        }
       }
     }
   }

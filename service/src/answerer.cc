@@ -13,6 +13,7 @@
 #include "alluvium/service/prompt.h"
 #include "answer_chunks.h"
 #include "answer_stream.h"
+#include "document_choice.h"
 #include "engine_tokenizer_mark.h"
 
 namespace alluvium::service {
@@ -27,6 +28,7 @@ struct Answerer::Request {
   memory_bank::RetrievalMethod retrieval = memory_bank::RetrievalMethod::hybrid;
   std::shared_ptr<const LoadedReader> reader;  // pinned until the answer is whole
   int64_t documents = 0;
+  bool chooses = true;  // one document among several to answer from
   std::vector<backbone::TokenId> tokens;
   backbone::GenerationOptions generation;
 
@@ -34,10 +36,16 @@ struct Answerer::Request {
   int64_t room() const { return static_cast<int64_t>(tokens.size()) + generation.max_tokens; }
 };
 
-/// One document chosen for reading, and the part of it that is read.
+/// One document that may be read, and the part of it that is.
 struct Answerer::Reading {
   Citation citation;
   memory_bank::ChunkRow chunk;
+};
+
+/// What is attended to.
+struct Answerer::Context {
+  backbone::KvCache cache;
+  at::Tensor logits;  // after the question, where it has been read already
 };
 
 namespace {
@@ -54,11 +62,10 @@ void weigh(std::vector<Citation>& citations) {
   }
 }
 
-}  // namespace
-
-namespace {
-
 constexpr const char* kRefusal = "I do not find this in what I have read";
+
+// So many tokens tell a refusal from an answer that begins with the same word.
+constexpr std::size_t kRefusalTokens = 3;
 
 /// What this reader was taught to say where the documents have no answer.
 std::string refusal_of(const LoadedReader& reader) {
@@ -102,26 +109,28 @@ Answer Answerer::answer(const Question& question, const backbone::TextCallback& 
   const Codec* codec = readings.empty() ? context_.codecs.at("none").get() : request.codec;
   const auto memories = load(readings, codec, answer);
   answer.codec = codec->name();
-  const backbone::Decoder& decoder = *context_.models.decoder;
-  backbone::KvCache cache =
-      decoder.start(codec->to_prefix(memories, request.room()), request.room());
-  answer.memory_slots = std::llround(cache.mean_slots());
-  answer.load_ms = part.elapsed_ms();
+  const LoadedReader* reader = readings.empty() ? nullptr : request.reader.get();
+  Context context = attend(request, *codec, reader, memories, answer);
+  answer.load_ms = part.elapsed_ms() - answer.choose_ms;
 
   const double before_generation_ms = whole.elapsed_ms();
   // What may yet be withheld is not streamed.
   const double refuse_below = context_.configuration.reader.refuse_below;
-  const LoadedReader* reader = readings.empty() ? nullptr : request.reader.get();
   const bool may_refuse = reader != nullptr && refuse_below > 0;
   AnswerStream stream(on_text);
   backbone::GenerationOptions options = request.generation;
   options.adapter = reader != nullptr ? reader->adapter.get() : nullptr;
+  const backbone::TextCallback on_piece = [&](std::string_view piece) {
+    // An empty piece only asks whether to go on.
+    return may_refuse ? !on_text || on_text("") : stream.push(piece);
+  };
+  const backbone::Decoder& decoder = *context_.models.decoder;
+  const backbone::Tokenizer& tokenizer = *context_.models.decoder_tokenizer;
   const backbone::Generation generation =
-      backbone::generate(decoder, *context_.models.decoder_tokenizer, cache, request.tokens,
-                         options, [&](std::string_view piece) {
-                           // An empty piece only asks whether to go on.
-                           return may_refuse ? !on_text || on_text("") : stream.push(piece);
-                         });
+      context.logits.defined() ? backbone::generate_after(decoder, tokenizer, context.cache,
+                                                          context.logits, options, on_piece)
+                               : backbone::generate(decoder, tokenizer, context.cache,
+                                                    request.tokens, options, on_piece);
 
   answer.text = trim(generation.text);
   answer.reader = reader != nullptr ? reader->label() : "none";
@@ -166,6 +175,10 @@ Answerer::Request Answerer::check(const Question& question) const {
                   .generation = {}};
   request.retrieval = memory_bank::parse_retrieval_method(
       question.retrieval.empty() ? defaults.retrieval : question.retrieval);
+  const std::string& compose = question.compose.empty() ? defaults.compose : question.compose;
+  ALLUVIUM_CHECK(compose == "choose" || compose == "together",
+                 "unknown way to compose documents '{}'; known: choose, together", compose);
+  request.chooses = compose == "choose";
   request.reader = context_.readers.find(question.reader);
   request.documents =
       std::min(question.top_k > 0 ? question.top_k : defaults.top_k, defaults.max_chunks);
@@ -303,6 +316,48 @@ std::vector<std::shared_ptr<const Memory>> Answerer::load(const std::vector<Read
     }
   }
   return memories;
+}
+
+Answerer::Context Answerer::attend(const Request& request, const Codec& codec,
+                                   const LoadedReader* reader,
+                                   const std::vector<std::shared_ptr<const Memory>>& memories,
+                                   Answer& answer) const {
+  const backbone::Decoder& decoder = *context_.models.decoder;
+  if (memories.size() < 2 || !request.chooses) {
+    Context context{decoder.start(codec.to_prefix(memories, request.room()), request.room()), {}};
+    answer.memory_slots = std::llround(context.cache.mean_slots());
+    return context;
+  }
+  std::vector<backbone::TokenId> refusal;
+  if (reader != nullptr && reader->manifest.settings.count("no_answer") > 0) {
+    refusal = context_.models.decoder_tokenizer->encode(" " + refusal_of(*reader));
+    refusal.resize(std::min(refusal.size(), kRefusalTokens));
+  }
+  const int64_t room = request.room() + static_cast<int64_t>(refusal.size());
+  std::vector<Candidate> candidates;
+  for (std::size_t i = 0; i < memories.size(); ++i) {
+    candidates.push_back({.cache = decoder.start(codec.to_prefix({&memories[i], 1}, room), room),
+                          .retrieval_score = answer.citations[i].score,
+                          .logits = {}});
+  }
+  const Stopwatch watch;
+  const std::size_t best =
+      choose_document(decoder, candidates,
+                      {.tokens = request.tokens,
+                       .refusal = refusal,
+                       .adapter = reader != nullptr ? reader->adapter.get() : nullptr},
+                      context_.configuration.answer.choice);
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    answer.citations[i].weight = candidates[i].weight;
+    answer.citations[i].question_log_probability = candidates[i].question_log_probability;
+    answer.citations[i].evidence = candidates[i].evidence;
+  }
+  std::stable_sort(answer.citations.begin(), answer.citations.end(),
+                   [](const Citation& a, const Citation& b) { return a.weight > b.weight; });
+  answer.choose_ms = watch.elapsed_ms();
+  answer.memory_slots = std::llround(candidates[best].cache.mean_slots()) -
+                        static_cast<int64_t>(request.tokens.size());
+  return {std::move(candidates[best].cache), candidates[best].logits};
 }
 
 std::shared_ptr<const Memory> Answerer::find_memory(const Reading& reading,

@@ -46,6 +46,7 @@ class Answerer {
  private:
   struct Request;
   struct Reading;
+  struct Context;
 
   Request check(const Question& question) const;
   std::vector<Reading> choose(const Request& request, Answer& answer) const;
@@ -55,6 +56,10 @@ class Answerer {
   std::vector<std::shared_ptr<const memory_bank::Memory>> load(const std::vector<Reading>& readings,
                                                                const memory_bank::Codec*& codec,
                                                                Answer& answer) const;
+  Context attend(const Request& request, const memory_bank::Codec& codec,
+                 const LoadedReader* reader,
+                 const std::vector<std::shared_ptr<const memory_bank::Memory>>& memories,
+                 Answer& answer) const;
   std::shared_ptr<const memory_bank::Memory> find_memory(const Reading& reading,
                                                          const Digest& fingerprint) const;
 

@@ -89,6 +89,7 @@ Message query_message(const Question& question, uint64_t request, int64_t deadli
   };
   set("codec", question.codec);
   set("retrieval", question.retrieval);
+  set("compose", question.compose);
   set("reader", question.reader);
   set("top_k", question.top_k > 0 ? fmt::format("{}", question.top_k) : "");
   set("max_tokens", question.max_tokens > 0 ? fmt::format("{}", question.max_tokens) : "");
@@ -109,6 +110,7 @@ Question read_question(const Message& message) {
   question.as_of_us = message.as_of_ns / kNsPerUs;
   question.codec = message.attribute("codec");
   question.retrieval = message.attribute("retrieval");
+  question.compose = message.attribute("compose");
   question.reader = message.attribute("reader");
   read_number(message, "top_k", question.top_k);
   read_number(message, "max_tokens", question.max_tokens);

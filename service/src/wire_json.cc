@@ -31,7 +31,9 @@ std::string citations_to_json(const std::vector<Citation>& citations) {
                     {"version", citation.version},
                     {"title", text_of(citation.title)},
                     {"weight", citation.weight},
-                    {"score", citation.score}});
+                    {"score", citation.score},
+                    {"question_log_probability", citation.question_log_probability},
+                    {"evidence", citation.evidence}});
   }
   return list.dump();
 }
@@ -46,6 +48,9 @@ std::vector<Citation> citations_from_json(std::string_view text) {
       item.at("title").get_to(citation.title);
       item.at("weight").get_to(citation.weight);
       item.at("score").get_to(citation.score);
+      // Not sent by earlier versions.
+      citation.question_log_probability = item.value("question_log_probability", 0.0);
+      citation.evidence = item.value("evidence", 0.0);
       citations.push_back(std::move(citation));
     }
   });
@@ -65,6 +70,7 @@ std::string answer_to_json(const Answer& answer) {
               {"answer_tokens", answer.answer_tokens},
               {"retrieve_ms", answer.retrieve_ms},
               {"load_ms", answer.load_ms},
+              {"choose_ms", answer.choose_ms},
               {"first_token_ms", answer.first_token_ms},
               {"total_ms", answer.total_ms}}
       .dump();
@@ -84,6 +90,7 @@ void read_answer_json(std::string_view text, Answer& answer) {
     item.at("answer_tokens").get_to(answer.answer_tokens);
     item.at("retrieve_ms").get_to(answer.retrieve_ms);
     item.at("load_ms").get_to(answer.load_ms);
+    answer.choose_ms = item.value("choose_ms", 0.0);  // likewise
     item.at("first_token_ms").get_to(answer.first_token_ms);
     item.at("total_ms").get_to(answer.total_ms);
   });

@@ -30,6 +30,7 @@ QaBenchOptions small_bench(const TemporaryDirectory& directory, const std::strin
   options.questions = directory / "questions.jsonl";
   options.retrievals = {"gold", "bm25", "hybrid"};
   options.top_k = {1, 2};
+  options.compose = {"choose", "together"};
   options.configuration = service::default_configuration();
   options.configuration.directory = directory / "instance";
   options.configuration.models.decoder = write_tiny_llama_gguf(directory.path(), 1);
@@ -54,8 +55,8 @@ TEST_CASE("bench qa: every combination has its row, and retrieval finds the name
   options.over_sockets = over_sockets;
   const QaReport report = experiments::measure_qa(options);
 
-  // none; text and kv: gold once, bm25 and hybrid for two depths.
-  REQUIRE(report.rows.size() == 1 + 2 * (1 + 2 * 2));
+  // none; text and kv: gold once, bm25 and hybrid for one document and for two in two ways.
+  REQUIRE(report.rows.size() == 1 + 2 * (1 + 2 * 3));
   CHECK(report.documents == 3);
   CHECK(report.rows[0].codec == "none");
   CHECK(report.rows[0].memory_slots_mean < report.rows[1].memory_slots_mean);
@@ -68,6 +69,14 @@ TEST_CASE("bench qa: every combination has its row, and retrieval finds the name
     CHECK(row.peak_rss_bytes > 0);
     CHECK((row.bytes_per_document > 0) == (row.codec != "none"));
     CHECK((row.read_tokens_per_s > 0) == (row.codec != "none"));
+    // BM25 finds a single document for most of these questions: nothing to choose.
+    if (row.retrieval != "bm25") {
+      CHECK((row.choose_ms_p50 > 0) == (row.compose == "choose"));
+    }
+    CHECK((row.compose.empty()) == (row.top_k < 2));
+    if (row.retrieval == "gold") {
+      CHECK_THAT(row.first_right, Catch::Matchers::WithinAbs(200.0 / 3, 0.01));
+    }
   }
   REQUIRE(report.recall.size() == 2);
   for (const experiments::RecallRow& row : report.recall) {
@@ -85,6 +94,9 @@ TEST_CASE("bench qa: unknown words are refused before anything is published", "[
   options.retrievals = {"guess"};
   CHECK_THROWS_AS(experiments::measure_qa(options), InvalidArgument);
   options.retrievals = {"bm25"};
+  options.compose = {"mix"};
+  CHECK_THROWS_AS(experiments::measure_qa(options), InvalidArgument);
+  options.compose = {"choose"};
   options.top_k = {0};
   CHECK_THROWS_AS(experiments::measure_qa(options), InvalidArgument);
 }

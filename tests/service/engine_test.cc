@@ -360,6 +360,31 @@ TEST_CASE("engine: several documents share the citation's weight", "[service][en
   CHECK(answer.citations[0].weight >= answer.citations[1].weight);
 }
 
+TEST_CASE("engine: of several documents the first citation is the one answered from",
+          "[service][engine]") {
+  TinyEngine tiny;
+  publish(*tiny.engine, kHarbours);
+  service::Question question = ask_for("How many piers has the harbour?", GENERATE("kv", "text"));
+  question.top_k = 2;
+  const Answer chosen = tiny.engine->ask(question);
+  CHECK(chosen.choose_ms > 0);
+  CHECK(chosen.citations.at(0).question_log_probability < 0);
+  service::Question alone = question;
+  alone.document_ids = {chosen.citations.at(0).id};
+  const Answer from_it = tiny.engine->ask(alone);
+  CHECK(chosen.text == from_it.text);
+  CHECK(chosen.memory_slots == from_it.memory_slots);
+  CHECK(from_it.choose_ms == 0);
+
+  question.compose = "together";
+  const Answer together = tiny.engine->ask(question);
+  CHECK(together.citations.size() == 2);
+  CHECK(together.choose_ms == 0);
+  CHECK(together.memory_slots > chosen.memory_slots);
+  question.compose = "mix";
+  CHECK_THROWS_AS(tiny.engine->ask(question), InvalidArgument);
+}
+
 TEST_CASE("engine: a long document is read where it speaks of the question", "[service][engine]") {
   TinyEngine tiny;
   std::string text = "The lighthouse was painted white. ";

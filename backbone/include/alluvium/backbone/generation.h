@@ -59,6 +59,13 @@ Generation generate(const Decoder& decoder, const Tokenizer& tokenizer, KvCache&
                     std::span<const TokenId> prompt, const GenerationOptions& options,
                     const TextCallback& on_text = nullptr);
 
+/// Goes on after what `cache` holds, whose last token gave `logits`: float32 [vocabulary], as read()
+/// returns them. The cache must have room for max_tokens. first_token_ms and total_ms count from
+/// this call. Throws as above.
+Generation generate_after(const Decoder& decoder, const Tokenizer& tokenizer, KvCache& cache,
+                          const at::Tensor& logits, const GenerationOptions& options,
+                          const TextCallback& on_text = nullptr);
+
 /// Natural-log probability of each of `tokens` given what `cache` holds and the tokens before it,
 /// reading them after `prompt`; `adapter` (may be null) acts on all of them. Returns tokens.size()
 /// values.

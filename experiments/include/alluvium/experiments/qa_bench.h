@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "alluvium/service/configuration.h"
+#include "alluvium/service/engine.h"
 
 namespace alluvium::experiments {
 
@@ -21,6 +22,7 @@ struct QaBenchOptions {
   std::vector<std::string> retrievals = {"gold", "bm25", "vector",
                                          "hybrid"};  ///< gold = the documents the question names
   std::vector<int64_t> top_k = {1};
+  std::vector<std::string> compose = {"choose"};  ///< of two or more documents: choose, together
   std::vector<std::string> readers = {
       "none"};               ///< none, active (as configured) or the directory of an adapter
   int64_t limit = 0;         ///< questions asked; 0 = all
@@ -47,6 +49,7 @@ struct QaRow {
   std::string preset;  ///< of kv
   std::string retrieval;
   int64_t top_k = 0;
+  std::string compose;  ///< of two or more documents, else empty
   int64_t questions = 0;
   double em = 0;           ///< percent
   double f1 = 0;           ///< percent
@@ -61,6 +64,9 @@ struct QaRow {
   double answer_ms_p99 = 0;
   double retrieve_ms_p50 = 0;
   double load_ms_p50 = 0;
+  double choose_ms_p50 = 0;
+  /// Percent of the questions answered whose first citation is a document they name
+  double first_right = 0;
   double memory_slots_mean = 0;
   double refused = 0;     ///< percent of the questions
   int64_t fallbacks = 0;  ///< answers another codec than the row's gave: should be 0
@@ -69,11 +75,15 @@ struct QaRow {
 /// One answer of one row, as given.
 struct QaAnswer {
   std::string codec;
+  std::string preset;
+  std::string reader;
   std::string retrieval;
   int64_t top_k = 0;
+  std::string compose;
   std::string question_id;
-  std::string answer;
   std::vector<std::string> wanted;
+  std::vector<std::string> documents;  ///< that the question names
+  service::Answer answer;
   double f1 = 0;  ///< percent
 };
 

@@ -37,15 +37,26 @@ struct TemplateConfiguration {
   int64_t max_chunk_tokens = 1024;
 };
 
+/// How the document to answer from is chosen among candidates: a softmax over these times each candidate's figures. Fitted on SQuAD training
+/// questions (docs/ARCHITECTURE.md, "Several documents").
+struct ChoiceConfiguration {
+  double retrieval_weight = 4;   ///< of the retrieval score as a share of the highest
+  double question_weight = 0.1;  ///< of the question's log-probability over the memory
+  double evidence_weight = 0.3;  ///< of the log-odds that the reader does not refuse
+};
+
 struct AnswerConfiguration {
   std::string codec = "kv";
   std::string retrieval = "hybrid";
-  int64_t top_k = 1;  ///< documents read for a question
+  int64_t top_k = 1;  ///< documents considered for a question
+  /// choose: the answer is read from one of them; together: all are attended to
+  std::string compose = "choose";
+  ChoiceConfiguration choice;
   int64_t max_tokens = 32;
   double temperature = 0;
   double top_p = 1;
   int64_t max_question_tokens = 1024;
-  int64_t max_chunks = 4;  ///< chunks read at most, over all documents of a question
+  int64_t max_chunks = 10;  ///< chunks read at most, over all documents of a question
 };
 
 struct ReaderConfiguration {

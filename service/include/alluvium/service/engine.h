@@ -42,9 +42,10 @@ struct Question {
   std::string text;
   std::string name_space = "default";
   std::string codec;      ///< empty = the configured one; none | text | kv
-  int64_t top_k = 0;      ///< documents read; 0 = the configured number
+  int64_t top_k = 0;      ///< documents considered; 0 = the configured number
   int64_t as_of_us = 0;   ///< 0 = newest
   std::string retrieval;  ///< empty = the configured method
+  std::string compose;    ///< empty = as configured; choose | together
   /// Empty = the active one; "none", or a loaded reader by name or name@version
   std::string reader;
   /// Read exactly these instead of retrieving (benchmarks: the gold document)
@@ -59,13 +60,20 @@ struct Citation {
   std::string id;
   uint64_t version = 0;
   std::string title;
-  double weight = 0;  ///< share of the retrieval score among the documents read, sums to 1
-  double score = 0;   ///< retrieval score
+  /// Sums to 1: the probability that this is the right document when one was chosen, else its share
+  /// of the retrieval score
+  double weight = 0;
+  double score = 0;  ///< retrieval score
+  /// Natural log-probability of the question over this memory; 0 when there was nothing to choose
+  double question_log_probability = 0;
+  double evidence = 0;  ///< likewise: natural log-odds that the reader does not refuse
 };
 
 struct Answer {
   std::string text;
-  std::vector<Citation> citations;  ///< documents read, best first
+  /// Documents considered, best first; when one was chosen (answer.compose) the first was answered
+  /// from, else all were attended to
+  std::vector<Citation> citations;
   /// What answered: differs from the one asked for when memories had to be re-read as text
   std::string codec;
   /// Plain words when something was not as asked: empty bank, memory being re-made
@@ -84,6 +92,7 @@ struct Answer {
   int64_t answer_tokens = 0;
   double retrieve_ms = 0;
   double load_ms = 0;         ///< memories to prefix (for text: reading)
+  double choose_ms = 0;       ///< reading the question over every candidate; 0 without a choice
   double first_token_ms = 0;  ///< from the call to the first token
   double total_ms = 0;
 };

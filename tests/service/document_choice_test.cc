@@ -1,0 +1,142 @@
+#include "document_choice.h"
+
+#include <cmath>
+
+#include <c10/core/InferenceMode.h>
+
+#include "alluvium/backbone/generation.h"
+#include "alluvium/core/error.h"
+#include "alluvium/service/prompt.h"
+#include "support/catch.h"
+#include "support/paths.h"
+#include "tiny_engine.h"
+
+namespace alluvium::service {
+namespace {
+
+using backbone::TokenId;
+using Catch::Matchers::WithinAbs;
+
+constexpr int64_t kRoom = 60;
+
+/// Memories of the tiny decoder, and candidates over them.
+struct Choice {
+  Candidate candidate(const std::string& text, double score) const {
+    const auto memories = codec().compress(document_chunks(
+        configuration.prompt, *models.decoder_tokenizer, tests::make_document("d", 1, "", text)));
+    const auto memory = std::make_shared<const memory_bank::Memory>(memories.front());
+    return {.cache = models.decoder->start(codec().to_prefix({&memory, 1}, kRoom), kRoom),
+            .retrieval_score = score,
+            .logits = {}};
+  }
+
+  const memory_bank::Codec& codec() const { return engine->codec("kv"); }
+
+  std::vector<TokenId> tokens(const std::string& text) const {
+    return models.decoder_tokenizer->encode(text);
+  }
+
+  c10::InferenceMode inference;
+  tests::TemporaryDirectory directory;
+  Models models = tests::make_tiny_models(directory.path());
+  Configuration configuration = tests::tiny_configuration(directory.path());
+  std::unique_ptr<Engine> engine = Engine::start(configuration, models);
+};
+
+double sum(const std::vector<double>& values) {
+  double total = 0;
+  for (const double value : values) {
+    total += value;
+  }
+  return total;
+}
+
+}  // namespace
+
+TEST_CASE("document choice: each candidate's figures are those of reading it alone",
+          "[service][document_choice]") {
+  const Choice c;
+  const std::vector<TokenId> question = c.tokens("How many piers has Oslo?");
+  const std::vector<TokenId> refusal = c.tokens(" I do not");
+  REQUIRE(question.size() > 2);
+  // More rows than are read at once, so that the candidates travel in groups.
+  std::vector<Candidate> candidates;
+  const auto text = [](std::size_t i) {
+    return fmt::format("The harbour {} has {} piers.", std::string(1 + i % 5, 'a'), i);
+  };
+  const std::size_t count = 600 / (question.size() + refusal.size()) + 2;
+  for (std::size_t i = 0; i < count; ++i) {
+    candidates.push_back(c.candidate(text(i), 1));
+  }
+  choose_document(*c.models.decoder, candidates, {.tokens = question, .refusal = refusal}, {});
+  for (std::size_t i = 0; i < count; ++i) {
+    Candidate alone = c.candidate(text(i), 1);
+    const double likelihood = sum(score_tokens(*c.models.decoder, alone.cache, {question.data(), 1},
+                                               std::span<const TokenId>(question).subspan(1)));
+    CHECK_THAT(candidates[i].question_log_probability, WithinAbs(likelihood, 1e-3));
+    Candidate again = c.candidate(text(i), 1);
+    const double p = std::exp(sum(score_tokens(*c.models.decoder, again.cache, question, refusal)));
+    CHECK_THAT(candidates[i].evidence,
+               WithinAbs(std::min(20.0, std::log1p(-p) - std::log(p)), 2e-3));
+  }
+}
+
+TEST_CASE(
+    "document choice: the answer goes on as if the question had been read over that one alone",
+    "[service][document_choice]") {
+  const Choice c;
+  const std::vector<TokenId> question = c.tokens("How many piers?");
+  std::vector<Candidate> candidates;
+  candidates.push_back(c.candidate("Nine piers stand in the harbour.", 1));
+  candidates.push_back(c.candidate("Nobody knows of any crane.", 3));
+  const std::size_t best = choose_document(
+      *c.models.decoder, candidates, {.tokens = question, .refusal = c.tokens(" No answer")}, {});
+  backbone::GenerationOptions options;
+  options.max_tokens = 8;
+  Candidate alone =
+      c.candidate(best == 0 ? "Nine piers stand in the harbour." : "Nobody knows of any crane.", 1);
+  const auto expected = backbone::generate(*c.models.decoder, *c.models.decoder_tokenizer,
+                                           alone.cache, question, options);
+  const auto chosen =
+      backbone::generate_after(*c.models.decoder, *c.models.decoder_tokenizer,
+                               candidates[best].cache, candidates[best].logits, options);
+  CHECK(chosen.tokens == expected.tokens);
+  CHECK_THAT(chosen.log_probability, WithinAbs(expected.log_probability, 1e-3));
+}
+
+TEST_CASE("document choice: weights are a softmax over the configured figures",
+          "[service][document_choice]") {
+  const Choice c;
+  const std::vector<TokenId> question = c.tokens("How many piers?");
+  const auto choose = [&](double first, double second, const ChoiceConfiguration& weights) {
+    std::vector<Candidate> candidates;
+    candidates.push_back(c.candidate("Nine piers.", first));
+    candidates.push_back(c.candidate("Nine piers.", second));
+    const std::size_t best = choose_document(*c.models.decoder, candidates,
+                                             {.tokens = question, .refusal = {}}, weights);
+    CHECK_THAT(candidates[0].weight + candidates[1].weight, WithinAbs(1, 1e-12));
+    CHECK(candidates[0].evidence == 0);
+    return std::pair(best, candidates[1].weight);
+  };
+  // Both memories are the same, so only the retrieval score tells them apart: shares 1/2 and 1, times 4.
+  const auto [best, weight] = choose(1.5, 3, {.retrieval_weight = 4});
+  CHECK(best == 1);
+  CHECK_THAT(weight, WithinAbs(1 / (1 + std::exp(-2.0)), 1e-9));
+  // Named documents have no score; a tie goes to the first.
+  CHECK(choose(0, 0, {}).first == 0);
+  CHECK_THAT(choose(0, 0, {}).second, WithinAbs(0.5, 1e-9));
+  CHECK(choose(1, 3, {.retrieval_weight = 0}).first == 0);
+}
+
+TEST_CASE("document choice: nothing to choose from is refused", "[service][document_choice]") {
+  const Choice c;
+  const std::vector<TokenId> question = c.tokens("Who?");
+  CHECK_THROWS_AS(choose_document(*c.models.decoder, {}, {.tokens = question, .refusal = {}}, {}),
+                  InvalidArgument);
+  std::vector<Candidate> candidates;
+  candidates.push_back(c.candidate("Nine piers.", 1));
+  CHECK_THROWS_AS(choose_document(*c.models.decoder, candidates, {.tokens = {}, .refusal = {}}, {}),
+                  InvalidArgument);
+}
+
+}  // namespace alluvium::service
