@@ -40,6 +40,7 @@ int run(int argc, char** argv) {
   add_memories(program, exit_code);
   add_doctor(program, exit_code);
   add_train(program, exit_code);
+  add_calibrate(program, exit_code);
   add_bench(program, exit_code);
   add_version(program, exit_code);
   try {

@@ -18,6 +18,7 @@ void add_status(CLI::App& program, int& exit_code);
 void add_memories(CLI::App& program, int& exit_code);
 void add_doctor(CLI::App& program, int& exit_code);
 void add_train(CLI::App& program, int& exit_code);
+void add_calibrate(CLI::App& program, int& exit_code);
 void add_bench(CLI::App& program, int& exit_code);
 void add_version(CLI::App& program, int& exit_code);
 

@@ -16,6 +16,7 @@ namespace {
 
 Row to_row(const FrontierRow& row) {
   return {{"setting", row.setting},
+          {"reader", row.reader},
           {"questions", row.questions},
           {"em", row.em},
           {"f1", row.f1},
@@ -62,6 +63,7 @@ int run_frontier_bench(const std::vector<std::string>& arguments) {
   FrontierOptions options;
   std::string grid = "presets";
   std::vector<std::string> extra;
+  std::vector<std::string> readers = {"none"};
   Settings settings;
   CLI::App app("Answer quality against bytes: every way to keep a document's keys and values.",
                "alluvium bench frontier");
@@ -71,6 +73,9 @@ int run_frontier_bench(const std::vector<std::string>& arguments) {
   app.add_option("--grid", grid, "presets, small, full, or none (--setting alone)");
   app.add_option("--setting", extra,
                  "one more: keep=,observer=,budget=,key_bits=,value_bits=,preset=; repeatable");
+  app.add_option("--reader", readers,
+                 "none or an adapter's directory; every setting is asked with each")
+      ->delimiter(',');
   app.add_option("--limit", options.limit, "questions asked, drawn by the seed; 0 = all");
   app.add_option("--seed", options.seed, "of the draw");
   app.add_option("--out", options.directory,
@@ -88,6 +93,7 @@ int run_frontier_bench(const std::vector<std::string>& arguments) {
     options.settings.push_back(parse_frontier_setting(text));
   }
   ALLUVIUM_CHECK(!options.settings.empty(), "--grid none needs a --setting");
+  options.settings = with_readers(options.settings, readers);
 
   const FrontierResult measured = measure_frontier(options);
   const auto rows =

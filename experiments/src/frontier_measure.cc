@@ -20,6 +20,7 @@
 #include "alluvium/experiments/frontier_bench.h"
 #include "alluvium/experiments/qa_dataset.h"
 #include "alluvium/experiments/qa_metrics.h"
+#include "alluvium/learners/adapter_file.h"
 #include "alluvium/memory_bank/kv_codec.h"
 #include "alluvium/memory_bank/kv_record.h"
 #include "alluvium/service/engine.h"
@@ -104,6 +105,20 @@ class Laboratory {
   const backbone::Tokenizer& tokenizer() const { return *models_.decoder_tokenizer; }
   const backbone::GenerationOptions& generation() const { return generation_; }
 
+  /// The adapter of a directory, with the digest of its file; nothing for "none".
+  struct Reader {
+    std::shared_ptr<const backbone::Adapter> adapter;
+    std::string sha256;
+  };
+  Reader reader(const std::string& directory) const {
+    if (directory == "none") {
+      return {};
+    }
+    const learners::StoredAdapter stored =
+        learners::load_adapter(directory, decoder().geometry().layers, decoder().model());
+    return {decoder().prepare(stored.state), stored.manifest.sha256};
+  }
+
   memory_bank::CodecContext context(const memory_bank::CodecOptions& options) const {
     memory_bank::CodecOptions with_positions = options;
     with_positions.positions = configuration_.codec.positions;
@@ -114,15 +129,16 @@ class Laboratory {
   }
 
   /// What an answer depends on beside its question and document.
-  std::string made_under(const memory_bank::Codec& codec) const {
+  std::string made_under(const memory_bank::Codec& codec, const Reader& reader) const {
     const service::TemplateConfiguration& prompt = configuration_.prompt;
-    return to_hex(Sha256()
-                      .update(codec.fingerprint().data(), codec.fingerprint().size())
-                      .update(nlohmann::json{prompt.document, prompt.untitled_document,
-                                             prompt.question, prompt.stop, prompt.max_chunk_tokens,
-                                             configuration_.codec.positions, generation_.max_tokens}
-                                  .dump())
-                      .finish());
+    return to_hex(
+        Sha256()
+            .update(codec.fingerprint().data(), codec.fingerprint().size())
+            .update(nlohmann::json{reader.sha256, prompt.document, prompt.untitled_document,
+                                   prompt.question, prompt.stop, prompt.max_chunk_tokens,
+                                   configuration_.codec.positions, generation_.max_tokens}
+                        .dump())
+            .finish());
   }
 
   std::unique_ptr<memory_bank::Codec> make(const std::string& name) const {
@@ -159,12 +175,13 @@ struct Arm {
   FrontierSetting setting;
   std::unique_ptr<KvStages> stages;           // kv
   std::unique_ptr<memory_bank::Codec> plain;  // the others
+  Laboratory::Reader reader;
 
   const memory_bank::Codec& codec() const { return stages ? stages->codec() : *plain; }
 };
 
 Arm make_arm(const Laboratory& laboratory, const FrontierSetting& setting) {
-  Arm arm{setting, nullptr, nullptr};
+  Arm arm{setting, nullptr, nullptr, laboratory.reader(setting.reader)};
   switch (setting.kind) {
     case Kind::kv:
       arm.stages = memory_bank::make_kv_stages(laboratory.context(setting.options));
@@ -242,6 +259,7 @@ enum class Generate { yes, no };
 Asked ask(const Laboratory& laboratory, const Arm& arm, const Kept& kept,
           const QaQuestion& question, Generate generate) {
   const backbone::Decoder& decoder = laboratory.decoder();
+  const backbone::Adapter* adapter = arm.reader.adapter.get();
   const std::vector<TokenId> prompt = laboratory.question_tokens(question.text);
   const std::vector<TokenId> wanted = laboratory.tokenizer().encode(
       " " + (question.answers.empty() ? std::string() : question.answers.front()),
@@ -259,22 +277,24 @@ Asked ask(const Laboratory& laboratory, const Arm& arm, const Kept& kept,
   const int64_t slots = cache.slots() + static_cast<int64_t>(prompt.size());
   const int64_t position = cache.next_position() + static_cast<int64_t>(prompt.size());
   if (generate == Generate::yes) {
+    backbone::GenerationOptions options = laboratory.generation();
+    options.adapter = adapter;
     const backbone::Generation generation =
-        backbone::generate(decoder, laboratory.tokenizer(), cache, prompt, laboratory.generation());
+        backbone::generate(decoder, laboratory.tokenizer(), cache, prompt, options);
     answer.first_token_ms = load_ms + generation.first_token_ms;
     answer.em = exact_match(generation.text, question.answers);
     answer.f1 = token_f1(generation.text, question.answers);
     cache.rewind(slots - 1, position - 1);
   } else if (prompt.size() > 1) {
-    const backbone::ReadRequest request{.cache = &cache,
-                                        .tokens = std::span(prompt).first(prompt.size() - 1)};
+    const backbone::ReadRequest request{
+        .cache = &cache, .tokens = std::span(prompt).first(prompt.size() - 1), .adapter = adapter};
     decoder.read({&request, 1});
   }
   // The wanted answer after the question, whose last token is read for its logits.
   std::vector<TokenId> forced = {prompt.back()};
   forced.insert(forced.end(), wanted.begin(), wanted.end() - 1);
   const backbone::ReadRequest request{
-      .cache = &cache, .tokens = forced, .logits = backbone::Logits::all};
+      .cache = &cache, .tokens = forced, .logits = backbone::Logits::all, .adapter = adapter};
   asked.log_probabilities = at::log_softmax(decoder.read({&request, 1}).front().logits.cpu(), -1);
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     answer.nll -= asked.log_probabilities[static_cast<int64_t>(i)][wanted[i]].item<double>();
@@ -320,7 +340,7 @@ FrontierResult measure_frontier(const FrontierOptions& options) {
   }
   std::map<std::string, std::string> made_under;
   for (const Arm& arm : arms) {
-    made_under[arm.setting.name] = laboratory.made_under(arm.codec());
+    made_under[arm.setting.name] = laboratory.made_under(arm.codec(), arm.reader);
   }
   std::map<std::pair<std::string, std::string>, FrontierAnswer> done;
   for (FrontierAnswer& answer : read_answers(path)) {
@@ -330,8 +350,13 @@ FrontierResult measure_frontier(const FrontierOptions& options) {
     }
   }
   std::ofstream file(path, std::ios::binary | std::ios::app);
-  const Arm reference =
-      make_arm(laboratory, {.name = "reference", .kind = Kind::kv, .options = {}});
+  std::map<std::string, Arm> references;  // lossless, one for each reader
+  for (const FrontierSetting& setting : options.settings) {
+    references.try_emplace(
+        setting.reader,
+        make_arm(laboratory,
+                 {.name = "reference", .kind = Kind::kv, .options = {}, .reader = setting.reader}));
+  }
 
   ProgressBar bar("frontier", static_cast<int64_t>(questions.size()));
   for (const std::string& id : order) {
@@ -348,7 +373,7 @@ FrontierResult measure_frontier(const FrontierOptions& options) {
     for (const auto& [begin, asked] : by_chunk) {
       const Chunk& chunk = chunks.at(begin);
       Readings readings(chunk);
-      std::map<std::string, at::Tensor> exact;
+      std::map<std::pair<std::string, std::string>, at::Tensor> exact;  // by question and reader
       for (const Arm& arm : arms) {
         std::vector<const QaQuestion*> missing;
         for (const QaQuestion* question : asked) {
@@ -361,13 +386,15 @@ FrontierResult measure_frontier(const FrontierOptions& options) {
         }
         const Kept kept = keep(arm, chunk, readings);
         for (const QaQuestion* question : missing) {
-          if (exact.count(question->id) == 0) {
-            exact[question->id] = ask(laboratory, reference, keep(reference, chunk, readings),
-                                      *question, Generate::no)
-                                      .log_probabilities;
+          const std::pair key(question->id, arm.setting.reader);
+          if (exact.count(key) == 0) {
+            const Arm& reference = references.at(arm.setting.reader);
+            exact[key] = ask(laboratory, reference, keep(reference, chunk, readings), *question,
+                             Generate::no)
+                             .log_probabilities;
           }
           Asked one = ask(laboratory, arm, kept, *question, Generate::yes);
-          one.answer.kl = divergence(exact.at(question->id), one.log_probabilities);
+          one.answer.kl = divergence(exact.at(key), one.log_probabilities);
           one.answer.made_under = made_under.at(arm.setting.name);
           one.answer.bytes = kept.bytes;
           one.answer.tokens = static_cast<int64_t>(chunk.tokens.size());

@@ -98,10 +98,11 @@ std::string plot_frontier(const std::vector<FrontierRow>& rows) {
     const double at = x(row.bytes_per_document);
     svg += fmt::format(
         "<line x1=\"{0:.1f}\" y1=\"{1:.1f}\" x2=\"{0:.1f}\" y2=\"{2:.1f}\" stroke=\"{3}\"/>"
-        "<circle cx=\"{0:.1f}\" cy=\"{4:.1f}\" r=\"4\" fill=\"{3}\"><title>{5}</title></circle>"
-        "<text x=\"{6:.1f}\" y=\"{7:.1f}\" font-size=\"9\">{5}</text>\n",
-        at, y(row.f1_low), y(row.f1_high), colour(share), y(row.f1), escaped(row.setting), at + 6,
-        y(row.f1) + 3);
+        "<rect x=\"{4:.1f}\" y=\"{5:.1f}\" width=\"8\" height=\"8\" rx=\"{6}\" fill=\"{3}\">"
+        "<title>{7}</title></rect><text x=\"{8:.1f}\" y=\"{9:.1f}\" "
+        "font-size=\"9\">{7}</text>\n",
+        at, y(row.f1_low), y(row.f1_high), colour(share), at - 4, y(row.f1) - 4,
+        row.reader == "none" ? 4 : 0, escaped(row.setting), at + 6, y(row.f1) + 3);
   }
   return svg + "</svg>\n";
 }

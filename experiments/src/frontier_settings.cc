@@ -1,4 +1,5 @@
 #include <charconv>
+#include <filesystem>
 
 #include "alluvium/core/error.h"
 #include "alluvium/experiments/frontier_bench.h"
@@ -117,6 +118,24 @@ FrontierSetting parse_frontier_setting(const std::string& text) {
   }
   memory_bank::check_codec_options(setting.options);
   return setting;
+}
+
+std::vector<FrontierSetting> with_readers(const std::vector<FrontierSetting>& settings,
+                                          const std::vector<std::string>& readers) {
+  ALLUVIUM_CHECK(!readers.empty(), "no reader is named; 'none' is the bare decoder");
+  std::vector<FrontierSetting> all;
+  for (const std::string& reader : readers) {
+    for (FrontierSetting setting : settings) {
+      if (reader != "none") {
+        // A path may end in a separator: its last part is then the one before.
+        const std::filesystem::path path = std::filesystem::path(reader + "/").parent_path();
+        setting.name += " + " + path.filename().string();
+        setting.reader = reader;
+      }
+      all.push_back(std::move(setting));
+    }
+  }
+  return all;
 }
 
 }  // namespace alluvium::experiments

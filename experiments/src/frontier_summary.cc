@@ -52,22 +52,22 @@ std::vector<FrontierRow> summarise_frontier(const std::vector<FrontierSetting>& 
   if (answers.empty()) {
     return rows;
   }
-  std::string text;
+  std::map<std::string, std::vector<double>> text_of_reader;
   for (const FrontierSetting& setting : settings) {
     if (setting.kind == FrontierSetting::Kind::text) {
-      text = setting.name;
+      text_of_reader[setting.reader] = column(setting.name, &FrontierAnswer::f1);
     }
   }
   const std::size_t questions = by_setting.at(settings.front().name).size();
   const auto resamples = draw(questions);
-  const std::vector<double> text_f1 =
-      text.empty() ? std::vector<double>{} : column(text, &FrontierAnswer::f1);
   for (const FrontierSetting& setting : settings) {
     const std::vector<double> f1 = column(setting.name, &FrontierAnswer::f1);
     ALLUVIUM_CHECK(f1.size() == questions, "setting '{}' has {} answers, others {}", setting.name,
                    f1.size(), questions);
+    const std::vector<double>& text_f1 = text_of_reader[setting.reader];
     FrontierRow& row = rows.emplace_back();
     row.setting = setting.name;
+    row.reader = setting.reader;
     row.questions = static_cast<int64_t>(questions);
     row.em = 100 * mean(column(setting.name, &FrontierAnswer::em));
     row.f1 = 100 * mean(f1);

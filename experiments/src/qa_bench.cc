@@ -34,9 +34,12 @@ Row to_row(const QaRow& row) {
           {"answer_ms_p99", row.answer_ms_p99},
           {"retrieve_ms_p50", row.retrieve_ms_p50},
           {"load_ms_p50", row.load_ms_p50},
-          {"choose_ms_p50", row.choose_ms_p50},
+          {"choose_ms_mean", row.choose_ms_mean},
+          {"candidates_mean", row.candidates_mean},
           {"first_right", row.first_right},
           {"memory_slots_mean", row.memory_slots_mean},
+          {"answer_tokens_mean", row.answer_tokens_mean},
+          {"ms_per_token", row.ms_per_token},
           {"refused", row.refused},
           {"fallbacks", row.fallbacks}};
 }
@@ -45,6 +48,16 @@ Row to_row(const RecallRow& row) {
   return {{"retrieval", row.retrieval},     {"questions", row.questions},
           {"recall_at_1", row.recall_at_1}, {"recall_at_3", row.recall_at_3},
           {"recall_at_5", row.recall_at_5}, {"recall_at_10", row.recall_at_10}};
+}
+
+Row to_row(const ConfidenceRow& row) {
+  return {{"codec", row.codec},
+          {"preset", row.preset},
+          {"reader", row.reader},
+          {"answers", row.answers},
+          {"risk_coverage_area", row.risk_coverage_area},
+          {"refused_answerable", row.refused_answerable},
+          {"refused_unanswerable", row.refused_unanswerable}};
 }
 
 Row to_row(const QaAnswer& given) {
@@ -95,6 +108,7 @@ Row to_json(const QaReport& measured, const QaBenchOptions& options,
   report["publish_s"] = measured.publish_s;
   report["rows"] = to_rows(measured.rows);
   report["recall"] = to_rows(measured.recall);
+  report["confidence"] = to_rows(measured.confidence);
   return report;
 }
 
@@ -115,7 +129,9 @@ int run_qa_bench(const std::vector<std::string>& arguments) {
   app.add_option("--preset", options.presets,
                  "of kv: lossless, safe, default, compact, tiny; one store each")
       ->delimiter(',');
-  app.add_option("--retrieval", options.retrievals, "gold, bm25, vector, hybrid, rrf")
+  app.add_option(
+         "--retrieval", options.retrievals,
+         "gold, bm25, vector, hybrid, rrf; withheld: the best one that is not the right one")
       ->delimiter(',');
   app.add_option("--top-k", options.top_k, "documents considered for a question")->delimiter(',');
   app.add_option("--compose", options.compose, "of several documents: choose, together")
@@ -140,8 +156,10 @@ int run_qa_bench(const std::vector<std::string>& arguments) {
   options.configuration.directory = directory.path();
   const QaReport measured = measure_qa(options);
   std::fputs(to_markdown(to_rows(measured.rows)).c_str(), stdout);
-  if (!measured.recall.empty()) {
-    std::printf("\n%s", to_markdown(to_rows(measured.recall)).c_str());
+  for (const auto& table : {to_rows(measured.recall), to_rows(measured.confidence)}) {
+    if (!table.empty()) {
+      std::printf("\n%s", to_markdown(table).c_str());
+    }
   }
   std::fprintf(stderr, "%lld documents, %lld tokens, published in %.1f s\n",
                static_cast<long long>(measured.documents),

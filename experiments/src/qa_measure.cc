@@ -15,6 +15,7 @@
 #include "percentile.h"
 #include "process_memory.h"
 #include "progress_bar.h"
+#include "qa_confidence.h"
 #include "qa_service.h"
 
 namespace alluvium::experiments {
@@ -24,6 +25,12 @@ constexpr int64_t kPool = 10;
 constexpr std::size_t kWarmUps = 2;
 
 bool is_gold(const std::string& retrieval) { return retrieval == "gold"; }
+bool is_withheld(const std::string& retrieval) { return retrieval == "withheld"; }
+
+/// One of the methods that a retriever has.
+bool is_method(const std::string& retrieval) {
+  return !is_gold(retrieval) && !is_withheld(retrieval);
+}
 
 void check(const QaBenchOptions& options) {
   for (const std::string& codec : options.codecs) {
@@ -36,7 +43,7 @@ void check(const QaBenchOptions& options) {
     memory_bank::check_codec_options(codec);
   }
   for (const std::string& retrieval : options.retrievals) {
-    if (!is_gold(retrieval)) {
+    if (is_method(retrieval)) {
       memory_bank::parse_retrieval_method(retrieval);
     }
   }
@@ -107,10 +114,27 @@ struct RowContext {
   QaService& service;
   const std::vector<QaQuestion>& questions;
   const std::map<std::string, Recall>& recall;
+  const std::map<int64_t, std::string>& ids;  // of the documents, by row
   int64_t prefix_slots = 0;
 };
 
-service::Question to_question(const QaQuestion& asked, const QaRow& row) {
+/// The best document that the question does not name.
+std::vector<std::string> best_other(const RowContext& context, const QaQuestion& asked) {
+  memory_bank::RetrievalQuery query;
+  query.text = asked.text;
+  query.limit = kPool + static_cast<int64_t>(asked.document_ids.size());
+  for (const memory_bank::RetrievalHit& hit : context.engine.retriever().search(query)) {
+    const auto id = context.ids.find(hit.document_row);
+    if (id != context.ids.end() &&
+        std::count(asked.document_ids.begin(), asked.document_ids.end(), id->second) == 0) {
+      return {id->second};
+    }
+  }
+  return {};
+}
+
+service::Question to_question(const RowContext& context, const QaQuestion& asked,
+                              const QaRow& row) {
   service::Question question;
   question.text = asked.text;
   question.codec = row.codec;
@@ -119,6 +143,8 @@ service::Question to_question(const QaQuestion& asked, const QaRow& row) {
   question.compose = row.compose;
   if (is_gold(row.retrieval)) {
     question.document_ids = asked.document_ids;
+  } else if (is_withheld(row.retrieval)) {
+    question.document_ids = best_other(context, asked);
   } else if (row.codec != "none") {
     question.retrieval = row.retrieval;
   }
@@ -151,16 +177,20 @@ void measure_row(const RowContext& context, QaRow& row, std::vector<QaAnswer>& a
   std::vector<double> slots;
   double em = 0;
   double f1 = 0;
+  double tokens = 0;
+  double candidates = 0;
+  double later_tokens = 0;
+  double later_ms = 0;
   double text_tokens = 0;
   double text_ms = 0;
   for (std::size_t i = 0; i < std::min(kWarmUps, context.questions.size()); ++i) {
-    context.service.ask(to_question(context.questions[i], row));
+    context.service.ask(to_question(context, context.questions[i], row));
   }
   reset_peak_rss();
   ProgressBar bar(fmt::format("ask {} {} {}", row.codec, row.retrieval, row.top_k),
                   static_cast<int64_t>(context.questions.size()));
   for (const QaQuestion& asked : context.questions) {
-    const service::Answer answer = context.service.ask(to_question(asked, row));
+    const service::Answer answer = context.service.ask(to_question(context, asked, row));
     em += exact_match(answer.text, asked.answers);
     const double answer_f1 = token_f1(answer.text, asked.answers);
     f1 += answer_f1;
@@ -181,9 +211,13 @@ void measure_row(const RowContext& context, QaRow& row, std::vector<QaAnswer>& a
     retrieve.push_back(answer.retrieve_ms);
     load.push_back(answer.load_ms);
     choose.push_back(answer.choose_ms);
+    candidates += static_cast<double>(answer.citations.size());
     slots.push_back(static_cast<double>(answer.memory_slots));
     text_tokens += static_cast<double>(answer.memory_slots - context.prefix_slots);
     text_ms += answer.load_ms;
+    tokens += static_cast<double>(answer.answer_tokens);
+    later_tokens += static_cast<double>(std::max<int64_t>(answer.answer_tokens - 1, 0));
+    later_ms += answer.total_ms - answer.first_token_ms;
     row.refused += answer.refused ? 1 : 0;
     row.fallbacks += answer.codec == row.codec ? 0 : 1;
     bar.advance();
@@ -200,8 +234,11 @@ void measure_row(const RowContext& context, QaRow& row, std::vector<QaAnswer>& a
   row.answer_ms_p99 = percentile(total, 0.99);
   row.retrieve_ms_p50 = percentile(retrieve, 0.5);
   row.load_ms_p50 = percentile(load, 0.5);
-  row.choose_ms_p50 = percentile(choose, 0.5);
+  row.choose_ms_mean = mean(choose);
+  row.candidates_mean = candidates / asked;
   row.memory_slots_mean = mean(slots);
+  row.answer_tokens_mean = tokens / asked;
+  row.ms_per_token = later_tokens > 0 ? later_ms / later_tokens : 0;
   row.peak_rss_bytes = peak_rss_bytes();
   if (is_gold(row.retrieval)) {
     row.recall_at_k = 100;
@@ -260,7 +297,7 @@ std::vector<QaRow> plan_rows(const QaBenchOptions& options, const std::vector<st
       continue;
     }
     for (const std::string& retrieval : options.retrievals) {
-      if (is_gold(retrieval)) {
+      if (!is_method(retrieval)) {
         add(codec, retrieval, 1, "");
         continue;
       }
@@ -313,7 +350,7 @@ void measure_store(const QaBenchOptions& options, const service::Configuration& 
   const auto ids = document_ids(engine->store(), documents);
   const auto recall_questions = sample_questions(all, options.seed, options.recall_limit);
   for (const std::string& retrieval : options.retrievals) {
-    if (is_gold(retrieval) || !first) {
+    if (!is_method(retrieval) || !first) {
       continue;
     }
     const Recall& row = recall[retrieval] =
@@ -323,7 +360,7 @@ void measure_store(const QaBenchOptions& options, const service::Configuration& 
   }
 
   const int64_t prefix_slots = engine->codec("none").to_prefix({}, 1).slots();
-  const RowContext context{*engine, *service, asked, recall, prefix_slots};
+  const RowContext context{*engine, *service, asked, recall, ids, prefix_slots};
   for (QaRow& row : plan_rows(options, codecs, configuration.codec.preset,
                               reader_labels(*engine, options.readers))) {
     measure_row(context, row, report.answers);
@@ -370,6 +407,7 @@ QaReport measure_qa(const QaBenchOptions& options) {
     measure_store(options, configuration, models, documents, all, codecs, report);
     codecs = {"kv"};  // the others do not depend on the preset
   }
+  report.confidence = summarise_confidence(report.answers);
   return report;
 }
 

@@ -64,6 +64,26 @@ void weigh(std::vector<Citation>& citations) {
 
 constexpr const char* kRefusal = "I do not find this in what I have read";
 
+// For readers that bring no weights of their own: fitted for the first one shipped.
+constexpr ChoiceWeights kReaderChoice{.retrieval = 6, .question = 0.6, .evidence = 0.27};
+
+/// The configured weights where they are set, else the reader's own.
+ChoiceWeights choice_weights(const ChoiceConfiguration& configured, const LoadedReader* reader) {
+  ChoiceWeights weights = reader != nullptr ? kReaderChoice : ChoiceWeights{};
+  const auto set = [&](double& weight, double value, const char* fitted) {
+    if (value >= 0) {
+      weight = value;
+    } else if (reader != nullptr) {
+      const auto found = reader->manifest.metrics.find(fitted);
+      weight = found != reader->manifest.metrics.end() ? found->second : weight;
+    }
+  };
+  set(weights.retrieval, configured.retrieval_weight, "choice_retrieval_weight");
+  set(weights.question, configured.question_weight, "choice_question_weight");
+  set(weights.evidence, configured.evidence_weight, "choice_evidence_weight");
+  return weights;
+}
+
 // So many tokens tell a refusal from an answer that begins with the same word.
 constexpr std::size_t kRefusalTokens = 3;
 
@@ -230,7 +250,11 @@ std::vector<Answerer::Reading> Answerer::read_hits(const Request& request) const
                                           .method = request.retrieval};
   // A hit may be replaced before it is read; its successor is found by a second search.
   for (int attempt = 0;; ++attempt) {
-    const auto hits = context_.retriever.search(query);
+    auto hits = context_.retriever.search(query);
+    if (request.chooses && !hits.empty()) {
+      const double least = context_.configuration.answer.choice.least_share * hits.front().score;
+      std::erase_if(hits, [&](const auto& hit) { return hit.score < least; });
+    }
     std::vector<Reading> readings;
     for (const memory_bank::RetrievalHit& hit : hits) {
       if (auto reading = open(request, hit.document_row, hit.score)) {
@@ -346,7 +370,7 @@ Answerer::Context Answerer::attend(const Request& request, const Codec& codec,
                       {.tokens = request.tokens,
                        .refusal = refusal,
                        .adapter = reader != nullptr ? reader->adapter.get() : nullptr},
-                      context_.configuration.answer.choice);
+                      choice_weights(context_.configuration.answer.choice, reader));
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     answer.citations[i].weight = candidates[i].weight;
     answer.citations[i].question_log_probability = candidates[i].question_log_probability;

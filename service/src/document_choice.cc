@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <numeric>
 
 #include <ATen/ops/gather.h>
 #include <ATen/ops/logsumexp.h>
@@ -41,41 +43,63 @@ double log_odds_against(double log_probability) {
   return std::clamp(std::log1p(-p) - std::log(std::max(p, 1e-12)), -kSurest, kSurest);
 }
 
-void read_all(const backbone::Decoder& decoder, std::span<Candidate> candidates,
-              const ChoiceQuestion& question) {
-  std::vector<TokenId> tokens(question.tokens.begin(), question.tokens.end());
-  tokens.insert(tokens.end(), question.refusal.begin(), question.refusal.end());
+using Handler = std::function<void(Candidate&, const backbone::ReadResult&)>;
+
+/// Reads `tokens` over every candidate, hands on all their logits and takes the last `forgotten` tokens out of the caches again.
+void read_over(const backbone::Decoder& decoder, std::span<Candidate> candidates,
+               std::span<const TokenId> tokens, const backbone::Adapter* adapter,
+               std::size_t forgotten, const Handler& handle) {
   const auto rows = static_cast<int64_t>(tokens.size());
-  const auto asked = question.tokens.size();
+  const auto back = static_cast<int64_t>(forgotten);
   const auto group = static_cast<std::size_t>(std::max<int64_t>(1, kRowsAtOnce / rows));
   for (std::size_t from = 0; from < candidates.size(); from += group) {
     const auto part = candidates.subspan(from, std::min(group, candidates.size() - from));
     std::vector<backbone::ReadRequest> requests;
     for (Candidate& candidate : part) {
-      requests.push_back(
-          {&candidate.cache, tokens, backbone::Logits::all, false, false, question.adapter});
+      requests.push_back({&candidate.cache, tokens, backbone::Logits::all, false, false, adapter});
     }
     const auto results = decoder.read(requests);
     for (std::size_t i = 0; i < part.size(); ++i) {
-      Candidate& candidate = part[i];
-      const std::vector<double> scores = following_log_probabilities(results[i].logits, tokens);
-      double refusal = 0;
-      for (std::size_t k = 0; k < scores.size(); ++k) {
-        (k + 1 < asked ? candidate.question_log_probability : refusal) += scores[k];
-      }
-      candidate.evidence = question.refusal.empty() ? 0 : log_odds_against(refusal);
-      candidate.logits = results[i].logits.select(0, static_cast<int64_t>(asked) - 1).clone();
-      const auto after = static_cast<int64_t>(question.refusal.size());
-      candidate.cache.rewind(candidate.cache.slots() - after,
-                             candidate.cache.next_position() - after);
+      handle(part[i], results[i]);
+      backbone::KvCache& cache = part[i].cache;
+      cache.rewind(cache.slots() - back, cache.next_position() - back);
     }
   }
+}
+
+void read_all(const backbone::Decoder& decoder, std::span<Candidate> candidates,
+              const ChoiceQuestion& question) {
+  const std::size_t asked = question.tokens.size();
+  const auto tell_question = [&](Candidate& candidate, const backbone::ReadResult& result) {
+    const auto scores = following_log_probabilities(
+        result.logits.narrow(0, 0, static_cast<int64_t>(asked)), question.tokens);
+    candidate.question_log_probability = std::accumulate(scores.begin(), scores.end(), 0.0);
+  };
+  if (question.adapter != nullptr) {
+    read_over(decoder, candidates, question.tokens, nullptr, asked, tell_question);
+  }
+  std::vector<TokenId> tokens(question.tokens.begin(), question.tokens.end());
+  tokens.insert(tokens.end(), question.refusal.begin(), question.refusal.end());
+  const auto tell_rest = [&](Candidate& candidate, const backbone::ReadResult& result) {
+    if (question.adapter == nullptr) {
+      tell_question(candidate, result);
+    }
+    const auto last = static_cast<int64_t>(asked) - 1;
+    candidate.logits = result.logits.select(0, last).clone();
+    if (!question.refusal.empty()) {
+      const auto scores = following_log_probabilities(
+          result.logits.narrow(0, last, static_cast<int64_t>(question.refusal.size()) + 1),
+          std::span<const TokenId>(tokens).subspan(asked - 1));
+      candidate.evidence = log_odds_against(std::accumulate(scores.begin(), scores.end(), 0.0));
+    }
+  };
+  read_over(decoder, candidates, tokens, question.adapter, question.refusal.size(), tell_rest);
 }
 
 }  // namespace
 
 std::size_t choose_document(const backbone::Decoder& decoder, std::span<Candidate> candidates,
-                            const ChoiceQuestion& question, const ChoiceConfiguration& weights) {
+                            const ChoiceQuestion& question, const ChoiceWeights& weights) {
   ALLUVIUM_CHECK(!candidates.empty(), "there is no document to choose from");
   ALLUVIUM_CHECK(!question.tokens.empty(), "the question holds no token");
   read_all(decoder, candidates, question);
@@ -86,9 +110,9 @@ std::size_t choose_document(const backbone::Decoder& decoder, std::span<Candidat
   double highest = -INFINITY;
   for (Candidate& candidate : candidates) {
     const double share = best_score > 0 ? candidate.retrieval_score / best_score : 0;
-    candidate.weight = weights.retrieval_weight * share +
-                       weights.question_weight * candidate.question_log_probability +
-                       weights.evidence_weight * candidate.evidence;
+    candidate.weight = weights.retrieval * share +
+                       weights.question * candidate.question_log_probability +
+                       weights.evidence * candidate.evidence;
     highest = std::max(highest, candidate.weight);
   }
   double total = 0;

@@ -143,6 +143,33 @@ TEST_CASE("bench frontier: means, shares and paired intervals", "[experiments][f
   CHECK_THAT(svg, Catch::Matchers::StartsWith("<svg") && Catch::Matchers::Contains("half"));
 }
 
+TEST_CASE("bench frontier: a reader's rows are compared with its own reading of the text",
+          "[experiments][frontier]") {
+  const std::vector<FrontierSetting> plain = {
+      {.name = "text", .kind = FrontierSetting::Kind::text, .options = {}},
+      {.name = "half", .options = {}}};
+  const auto settings = experiments::with_readers(plain, {"none", "readers/keen/"});
+  REQUIRE(settings.size() == 4);
+  CHECK(settings[1].name == "half");
+  CHECK(settings[1].reader == "none");
+  CHECK(settings[3].name == "half + keen");
+  CHECK(settings[3].reader == "readers/keen/");
+  std::vector<FrontierAnswer> answers;
+  const std::vector<double> f1 = {0.2, 0.1, 0.8, 0.6};
+  for (std::size_t i = 0; i < settings.size(); ++i) {
+    answers.push_back({.setting = settings[i].name,
+                       .question = "q",
+                       .made_under = {},
+                       .f1 = f1[i],
+                       .bytes = 100,
+                       .tokens = 10});
+  }
+  const auto rows = experiments::summarise_frontier(settings, answers, 23040);
+  CHECK_THAT(rows[1].of_text, WithinAbs(50, 1e-9));
+  CHECK_THAT(rows[3].of_text, WithinAbs(75, 1e-9));
+  CHECK(rows[3].reader == "readers/keen/");
+}
+
 TEST_CASE("bench frontier: settings by name", "[experiments][frontier]") {
   const auto setting = experiments::parse_frontier_setting("keep=0.3,key_bits=4,value_bits=2");
   CHECK(setting.options.keep == 0.3);

@@ -28,7 +28,7 @@ QaBenchOptions small_bench(const TemporaryDirectory& directory, const std::strin
   QaBenchOptions options;
   options.documents = directory / "documents.jsonl";
   options.questions = directory / "questions.jsonl";
-  options.retrievals = {"gold", "bm25", "hybrid"};
+  options.retrievals = {"gold", "withheld", "bm25", "hybrid"};
   options.top_k = {1, 2};
   options.compose = {"choose", "together"};
   options.configuration = service::default_configuration();
@@ -38,6 +38,7 @@ QaBenchOptions small_bench(const TemporaryDirectory& directory, const std::strin
   options.configuration.prompt.prefix = "<|endoftext|>Read. ";
   options.configuration.prompt.max_chunk_tokens = 96;
   options.configuration.answer.max_tokens = 4;
+  options.configuration.answer.choice.least_share = 0;  // a small corpus: every hit is a candidate
   return options;
 }
 
@@ -55,8 +56,8 @@ TEST_CASE("bench qa: every combination has its row, and retrieval finds the name
   options.over_sockets = over_sockets;
   const QaReport report = experiments::measure_qa(options);
 
-  // none; text and kv: gold once, bm25 and hybrid for one document and for two in two ways.
-  REQUIRE(report.rows.size() == 1 + 2 * (1 + 2 * 3));
+  // none; text and kv: gold and withheld once, bm25 and hybrid for one document and for two in two ways.
+  REQUIRE(report.rows.size() == 1 + 2 * (2 + 2 * 3));
   CHECK(report.documents == 3);
   CHECK(report.rows[0].codec == "none");
   CHECK(report.rows[0].memory_slots_mean < report.rows[1].memory_slots_mean);
@@ -71,12 +72,19 @@ TEST_CASE("bench qa: every combination has its row, and retrieval finds the name
     CHECK((row.read_tokens_per_s > 0) == (row.codec != "none"));
     // BM25 finds a single document for most of these questions: nothing to choose.
     if (row.retrieval != "bm25") {
-      CHECK((row.choose_ms_p50 > 0) == (row.compose == "choose"));
+      CHECK((row.choose_ms_mean > 0) == (row.compose == "choose"));
     }
     CHECK((row.compose.empty()) == (row.top_k < 2));
     if (row.retrieval == "gold") {
       CHECK_THAT(row.first_right, Catch::Matchers::WithinAbs(200.0 / 3, 0.01));
     }
+  }
+  REQUIRE(report.confidence.size() == 2);
+  for (const experiments::ConfidenceRow& row : report.confidence) {
+    CHECK(row.answers == 6);
+    CHECK(row.risk_coverage_area > 0.5);  // the tiny model knows nothing
+    CHECK(row.risk_coverage_area <= 1);
+    CHECK(row.refused_unanswerable == 0);
   }
   REQUIRE(report.recall.size() == 2);
   for (const experiments::RecallRow& row : report.recall) {

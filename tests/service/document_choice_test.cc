@@ -108,7 +108,7 @@ TEST_CASE("document choice: weights are a softmax over the configured figures",
           "[service][document_choice]") {
   const Choice c;
   const std::vector<TokenId> question = c.tokens("How many piers?");
-  const auto choose = [&](double first, double second, const ChoiceConfiguration& weights) {
+  const auto choose = [&](double first, double second, const ChoiceWeights& weights) {
     std::vector<Candidate> candidates;
     candidates.push_back(c.candidate("Nine piers.", first));
     candidates.push_back(c.candidate("Nine piers.", second));
@@ -119,13 +119,13 @@ TEST_CASE("document choice: weights are a softmax over the configured figures",
     return std::pair(best, candidates[1].weight);
   };
   // Both memories are the same, so only the retrieval score tells them apart: shares 1/2 and 1, times 4.
-  const auto [best, weight] = choose(1.5, 3, {.retrieval_weight = 4});
+  const auto [best, weight] = choose(1.5, 3, {.retrieval = 4});
   CHECK(best == 1);
   CHECK_THAT(weight, WithinAbs(1 / (1 + std::exp(-2.0)), 1e-9));
   // Named documents have no score; a tie goes to the first.
   CHECK(choose(0, 0, {}).first == 0);
   CHECK_THAT(choose(0, 0, {}).second, WithinAbs(0.5, 1e-9));
-  CHECK(choose(1, 3, {.retrieval_weight = 0}).first == 0);
+  CHECK(choose(1, 3, {.retrieval = 0}).first == 0);
 }
 
 TEST_CASE("document choice: nothing to choose from is refused", "[service][document_choice]") {

@@ -23,6 +23,7 @@ struct FrontierSetting {
   Kind kind = Kind::kv;
   memory_bank::CodecOptions options;  ///< of kv
   double keep = 1;  ///< of cut_text: share of the document's tokens read, from its start
+  std::string reader = "none";  ///< or the directory of the adapter that reads
 };
 
 /// The settings of a grid: presets | small | full. Throws InvalidArgument on another word.
@@ -31,6 +32,11 @@ std::vector<FrontierSetting> frontier_grid(const std::string& grid);
 /// "keep=0.3,key_bits=4,value_bits=4" over the lossless preset; a key "preset" names another. Throws
 /// InvalidArgument on an unknown key or a bad value.
 FrontierSetting parse_frontier_setting(const std::string& text);
+
+/// `settings` once for each of `readers` ("none" or an adapter's directory); names get " + " and the
+/// directory's last part.
+std::vector<FrontierSetting> with_readers(const std::vector<FrontierSetting>& settings,
+                                          const std::vector<std::string>& readers);
 
 struct FrontierOptions {
   std::string documents;
@@ -48,25 +54,27 @@ struct FrontierOptions {
 struct FrontierAnswer {
   std::string setting;
   std::string question;
-  std::string made_under;  ///< hex: codec with its decoder and prefix, templates, length of answers
-  double em = 0;           ///< 0 or 1
-  double f1 = 0;           ///< 0 to 1
-  double nll = 0;          ///< of the first wanted answer's tokens, nats a token
-  double kl = 0;           ///< to the lossless memory over the same tokens, nats a token; kv only
-  int64_t bytes = 0;       ///< of the document's record
-  int64_t tokens = 0;      ///< of the document
+  /// Hex: codec with its decoder and prefix, reader, templates, length of answers
+  std::string made_under;
+  double em = 0;       ///< 0 or 1
+  double f1 = 0;       ///< 0 to 1
+  double nll = 0;      ///< of the first wanted answer's tokens, nats a token
+  double kl = 0;       ///< to the lossless memory over the same tokens, same reader, nats a token
+  int64_t bytes = 0;   ///< of the document's record
+  int64_t tokens = 0;  ///< of the document
   double first_token_ms = 0;
   double ingest_ms = 0;  ///< reading, observing and keeping the document
 };
 
 struct FrontierRow {
   std::string setting;
+  std::string reader;  ///< as FrontierSetting
   int64_t questions = 0;
   double em = 0;  ///< percent
   double f1 = 0;
   double f1_low = 0;  ///< 95 % of bootstrap resamples of the questions
   double f1_high = 0;
-  double of_text = 0;  ///< f1 in percent of that of "text"; 0 without it
+  double of_text = 0;  ///< f1 in percent of that of "text" with the same reader; 0 without it
   double of_text_low = 0;
   double of_text_high = 0;
   double nll = 0;
@@ -94,7 +102,8 @@ std::vector<FrontierRow> summarise_frontier(const std::vector<FrontierSetting>& 
                                             const std::vector<FrontierAnswer>& answers,
                                             double bytes_per_token_16_bit);
 
-/// F1 against bytes a document (log axis), colour by ms to the first token.
+/// F1 against bytes a document (log axis), colour by ms to the first token; circles for the bare
+/// decoder, squares for readers.
 std::string plot_frontier(const std::vector<FrontierRow>& rows);
 
 }  // namespace alluvium::experiments

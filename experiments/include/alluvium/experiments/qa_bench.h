@@ -20,7 +20,8 @@ struct QaBenchOptions {
   std::vector<std::string> codecs = {"none", "text", "kv"};
   std::vector<std::string> presets;  ///< of kv, each with a store of its own; empty: as configured
   std::vector<std::string> retrievals = {"gold", "bm25", "vector",
-                                         "hybrid"};  ///< gold = the documents the question names
+                                         "hybrid"};  ///< or rrf; gold = the documents the question
+                                                     ///< names, withheld = the best other one
   std::vector<int64_t> top_k = {1};
   std::vector<std::string> compose = {"choose"};  ///< of two or more documents: choose, together
   std::vector<std::string> readers = {
@@ -64,12 +65,15 @@ struct QaRow {
   double answer_ms_p99 = 0;
   double retrieve_ms_p50 = 0;
   double load_ms_p50 = 0;
-  double choose_ms_p50 = 0;
+  double choose_ms_mean = 0;
+  double candidates_mean = 0;  ///< documents considered
   /// Percent of the questions answered whose first citation is a document they name
   double first_right = 0;
   double memory_slots_mean = 0;
-  double refused = 0;     ///< percent of the questions
-  int64_t fallbacks = 0;  ///< answers another codec than the row's gave: should be 0
+  double answer_tokens_mean = 0;
+  double ms_per_token = 0;  ///< of the answers' tokens after the first
+  double refused = 0;       ///< percent of the questions
+  int64_t fallbacks = 0;    ///< answers another codec than the row's gave: should be 0
 };
 
 /// One answer of one row, as given.
@@ -87,10 +91,23 @@ struct QaAnswer {
   double f1 = 0;  ///< percent
 };
 
+/// Whether confidence tells what was answered rightly, over a codec's rows `gold` and `withheld`.
+struct ConfidenceRow {
+  std::string codec;
+  std::string preset;
+  std::string reader;
+  int64_t answers = 0;
+  /// Of the curve of risk (1 - F1; 1 where the document was withheld) over coverage, in [0, 1]
+  double risk_coverage_area = 0;
+  double refused_answerable = 0;    ///< percent
+  double refused_unanswerable = 0;  ///< percent
+};
+
 struct QaReport {
   std::vector<QaRow> rows;
   std::vector<QaAnswer> answers;  ///< of all rows, in the order asked
   std::vector<RecallRow> recall;
+  std::vector<ConfidenceRow> confidence;
   int64_t documents = 0;
   int64_t document_tokens = 0;
   double publish_s = 0;

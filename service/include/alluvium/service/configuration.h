@@ -37,12 +37,14 @@ struct TemplateConfiguration {
   int64_t max_chunk_tokens = 1024;
 };
 
-/// How the document to answer from is chosen among candidates: a softmax over these times each candidate's figures. Fitted on SQuAD training
-/// questions (docs/ARCHITECTURE.md, "Several documents").
+/// How the document to answer from is chosen among candidates: a softmax over these times each candidate's figures. Below 0: as fitted
+/// (`alluvium calibrate`), the reader's own or else the built-in ones.
 struct ChoiceConfiguration {
-  double retrieval_weight = 4;   ///< of the retrieval score as a share of the highest
-  double question_weight = 0.1;  ///< of the question's log-probability over the memory
-  double evidence_weight = 0.3;  ///< of the log-odds that the reader does not refuse
+  double retrieval_weight = -1;  ///< of the retrieval score as a share of the highest
+  double question_weight = -1;   ///< of the question's log-probability over the memory
+  double evidence_weight = -1;   ///< of the log-odds that the reader does not refuse
+  /// Candidates with less than this share of the highest retrieval score are not read
+  double least_share = 0.65;
 };
 
 struct AnswerConfiguration {
