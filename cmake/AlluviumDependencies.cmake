@@ -19,6 +19,13 @@ find_package(SQLite3 REQUIRED)
 find_package(nlohmann_json REQUIRED)
 pkg_check_modules(ZeroMQ REQUIRED IMPORTED_TARGET libzmq)
 pkg_check_modules(Utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
+pkg_check_modules(Zstd REQUIRED IMPORTED_TARGET libzstd)
+
+# The static library: compressing with a state that is reset in place is not in the shared one.
+find_library(ALLUVIUM_LZ4 NAMES liblz4.a REQUIRED)
+add_library(lz4 INTERFACE)
+target_link_libraries(lz4 INTERFACE ${ALLUVIUM_LZ4})
+add_library(alluvium::lz4 ALIAS lz4)
 
 # CUDA is for one library of kernels, liballuvium_cuda.so, loaded at run time where there is a GPU.
 if(ALLUVIUM_WITH_TORCH AND NOT ALLUVIUM_CUDA STREQUAL "OFF")

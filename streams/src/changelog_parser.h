@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "changelog_entry.h"
-#include "line_reader.h"
+#include "alluvium/streams/line_reader.h"
 
 namespace alluvium::streams {
 

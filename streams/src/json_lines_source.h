@@ -7,7 +7,7 @@
 #include <string>
 
 #include "alluvium/streams/source.h"
-#include "line_reader.h"
+#include "alluvium/streams/line_reader.h"
 
 namespace alluvium::streams {
 

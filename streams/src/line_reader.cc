@@ -1,4 +1,4 @@
-#include "line_reader.h"
+#include "alluvium/streams/line_reader.h"
 
 #include <algorithm>
 #include <cerrno>

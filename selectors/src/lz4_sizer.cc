@@ -1,0 +1,83 @@
+// Sizes by liblz4.
+//
+// A frame's size is 23 bytes and its block, which is stored when LZ4 does not shrink it; an empty frame has 11. Texts over 64 KiB have
+// several linked blocks: those go through the frame functions.
+#include <algorithm>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#define LZ4_STATIC_LINKING_ONLY  // LZ4_compress_fast_extState_fastReset
+#include <lz4.h>
+#include <lz4frame.h>
+
+#include "alluvium/core/error.h"
+#include "pair_sizer.h"
+
+namespace alluvium::selectors {
+namespace {
+
+constexpr std::size_t kBlockBytes = std::size_t{64} << 10;
+constexpr int64_t kFrameBytes = 23;
+constexpr int64_t kEmptyFrameBytes = 11;
+constexpr int kAcceleration = 1;
+
+class Lz4Sizer final : public PairSizer {
+ public:
+  explicit Lz4Sizer(Texts targets)
+      : targets_(std::move(targets)),
+        state_(static_cast<std::size_t>(LZ4_sizeofState()) / sizeof(uint64_t) + 1),
+        output_(static_cast<std::size_t>(LZ4_compressBound(static_cast<int>(kBlockBytes)))) {
+    LZ4_initStream(state_.data(), state_.size() * sizeof(uint64_t));
+  }
+
+  int64_t size(std::string_view text) override {
+    if (text.empty()) {
+      return kEmptyFrameBytes;
+    }
+    return text.size() <= kBlockBytes ? one_block(text) : many_blocks(text);
+  }
+
+  void joint_sizes(std::string_view source, std::span<int64_t> sizes) override {
+    // The source stays in place; each target is laid behind it.
+    joint_.assign(source);
+    for (std::size_t j = 0; j < sizes.size(); ++j) {
+      joint_.resize(source.size());
+      joint_ += (*targets_)[j];
+      sizes[j] = size(joint_);
+    }
+  }
+
+ private:
+  int64_t one_block(std::string_view text) {
+    const int block = LZ4_compress_fast_extState_fastReset(
+        state_.data(), text.data(), output_.data(), static_cast<int>(text.size()),
+        static_cast<int>(output_.size()), kAcceleration);
+    ALLUVIUM_ASSERT(block > 0);
+    return kFrameBytes + std::min<int64_t>(block, static_cast<int64_t>(text.size()));
+  }
+
+  int64_t many_blocks(std::string_view text) {
+    LZ4F_preferences_t preferences{};
+    preferences.frameInfo.contentSize = text.size();
+    frame_.resize(LZ4F_compressFrameBound(text.size(), &preferences));
+    const std::size_t bytes =
+        LZ4F_compressFrame(frame_.data(), frame_.size(), text.data(), text.size(), &preferences);
+    ALLUVIUM_ASSERT(LZ4F_isError(bytes) == 0);
+    return static_cast<int64_t>(bytes);
+  }
+
+  Texts targets_;
+  std::vector<uint64_t> state_;
+  std::vector<char> output_;
+  std::vector<char> frame_;
+  std::string joint_;
+};
+
+}  // namespace
+
+std::unique_ptr<PairSizer> make_lz4_sizer(Texts targets) {
+  return std::make_unique<Lz4Sizer>(std::move(targets));
+}
+
+}  // namespace alluvium::selectors

@@ -1,0 +1,60 @@
+// Compressed sizes of a source, of the targets, and of a source followed by each target.
+//
+// Purpose: the C(.) of ZIP-FIT for each compressor, through its library.
+// Threads: a PairSizer is owned by one thread; the targets are shared.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace alluvium::selectors {
+
+class PairSizer {
+ public:
+  virtual ~PairSizer() = default;
+
+  /// C(text): bytes with the compressor's wrapper.
+  virtual int64_t size(std::string_view text) = 0;
+
+  /// sizes[j] = C(source followed by target j, nothing between); one entry a target.
+  virtual void joint_sizes(std::string_view source, std::span<int64_t> sizes) = 0;
+};
+
+/// Raw deflate besides: no wrapper, and with what came before as a dictionary.
+class DeflateSizer : public PairSizer {
+ public:
+  /// D(text): bytes of the raw stream.
+  virtual int64_t raw_size(std::string_view text) = 0;
+
+  /// sizes[j] = D(source | target j as the dictionary).
+  virtual void conditional_sizes(std::string_view source, std::span<int64_t> sizes) = 0;
+
+  /// D(source | all targets in one dictionary, in their order; of more than 32 KiB the last).
+  virtual int64_t pooled_size(std::string_view source) = 0;
+};
+
+using Texts = std::shared_ptr<const std::vector<std::string>>;
+
+/// What gzip adds to a raw stream: 10 bytes before, CRC-32 and length behind.
+constexpr int64_t kGzipWrapper = 18;
+
+/// deflate finds matches at most this far back: 32 KiB less its look-ahead.
+constexpr std::size_t kDeflateWindow = 32768;
+
+/// Stock zlib. level 1 to 9.
+std::unique_ptr<DeflateSizer> make_zlib_sizer(Texts targets, int64_t level);
+
+/// The LZ4 frame with its content size, acceleration 1.
+std::unique_ptr<PairSizer> make_lz4_sizer(Texts targets);
+
+/// The zstd frame with its content size, no checksum. level 1 to 22.
+std::unique_ptr<PairSizer> make_zstd_sizer(Texts targets, int64_t level);
+
+/// All texts in one string, cut to the last 32 KiB: the dictionary of pooled_size().
+std::string pooled_dictionary(const std::vector<std::string>& texts);
+
+}  // namespace alluvium::selectors
