@@ -38,6 +38,7 @@ int run(int argc, char** argv) {
   add_readers(program, exit_code);
   add_status(program, exit_code);
   add_memories(program, exit_code);
+  add_select(program, exit_code);
   add_doctor(program, exit_code);
   add_train(program, exit_code);
   add_calibrate(program, exit_code);

@@ -16,6 +16,7 @@ void add_documents(CLI::App& program, int& exit_code);
 void add_readers(CLI::App& program, int& exit_code);
 void add_status(CLI::App& program, int& exit_code);
 void add_memories(CLI::App& program, int& exit_code);
+void add_select(CLI::App& program, int& exit_code);
 void add_doctor(CLI::App& program, int& exit_code);
 void add_train(CLI::App& program, int& exit_code);
 void add_calibrate(CLI::App& program, int& exit_code);

@@ -24,6 +24,8 @@ constexpr std::array kBenches = {
           run_crash_bench},
     Bench{"backbone", "reading and decoding speed beside this machine's limits and other engines",
           run_backbone_bench},
+    Bench{"selection", "precision and speed of the selectors, beside the packages they replace",
+          run_selection_bench},
 };
 
 void list(std::FILE* to) {

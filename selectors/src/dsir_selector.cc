@@ -57,7 +57,7 @@ const std::vector<int32_t>& BucketHasher::buckets(std::string_view text, int64_t
 namespace {
 
 constexpr double kFloor = 1e-8;  // added to both probabilities
-constexpr int64_t kObservedTokens = 100'000 * kDsirBuckets;
+constexpr int64_t kObservedFeatures = 100'000 * kDsirBuckets;
 constexpr uint64_t kStride = 0x9e3779b97f4a7c15U;
 
 class DsirSelector final : public Selector {
@@ -80,7 +80,7 @@ class DsirSelector final : public Selector {
     validate_targets(*targets);
     target_.assign(kDsirBuckets, options_.dsir_smoothing);
     raw_.assign(kDsirBuckets, 0);
-    raw_tokens_ = 0;
+    raw_features_ = 0;
     for (const std::string& text : targets->texts) {
       int64_t tokens = 0;
       for (const int32_t bucket : hashers_[0].buckets(text, tokens)) {
@@ -92,14 +92,15 @@ class DsirSelector final : public Selector {
 
   void observe(std::span<const Sample> samples) override {
     for (const Sample& sample : samples) {
-      if (raw_tokens_ >= kObservedTokens) {
+      if (raw_features_ > kObservedFeatures) {
         return;
       }
       int64_t tokens = 0;
-      for (const int32_t bucket : hashers_[0].buckets(sample.text, tokens)) {
+      const std::vector<int32_t>& buckets = hashers_[0].buckets(sample.text, tokens);
+      for (const int32_t bucket : buckets) {
         ++raw_[static_cast<std::size_t>(bucket)];
       }
-      raw_tokens_ += tokens;
+      raw_features_ += static_cast<int64_t>(buckets.size());
     }
     log_ratio_.clear();
   }
@@ -125,13 +126,13 @@ class DsirSelector final : public Selector {
   }
 
   std::string save() const override {
-    return pack_state({{"raw", raw_}, {"raw_tokens", raw_tokens_}});
+    return pack_state({{"raw", raw_}, {"raw_features", raw_features_}});
   }
 
   void restore(std::string_view bytes) override {
     unpack_state(bytes, "dsir", [this](const nlohmann::json& state) {
       raw_ = state.at("raw").get<std::vector<double>>();
-      raw_tokens_ = state.at("raw_tokens").get<int64_t>();
+      raw_features_ = state.at("raw_features").get<int64_t>();
     });
     log_ratio_.clear();
   }
@@ -183,7 +184,7 @@ class DsirSelector final : public Selector {
   std::vector<BucketHasher> hashers_;
   std::vector<double> target_;
   std::vector<double> raw_;
-  int64_t raw_tokens_ = 0;
+  int64_t raw_features_ = 0;
   std::vector<double> log_ratio_;
 };
 

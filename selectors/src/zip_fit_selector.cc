@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "alluvium/core/error.h"
+#include "deflate_sizer.h"
 #include "pair_sizer.h"
 #include "reference_vectors.h"
 #include "text_pieces.h"
@@ -233,7 +234,8 @@ class ZipFitSelector final : public Selector {
   }
 
   std::unique_ptr<DeflateSizer> make_gzip(const Texts& texts) const {
-    return make_zlib_sizer(texts, options_.level);
+    return options_.size_only ? make_deflate_sizer(texts, options_.level)
+                              : make_zlib_sizer(texts, options_.level);
   }
 
   std::vector<Score> run(const Aligners& aligners, std::span<const Sample> samples) const {

@@ -26,4 +26,7 @@ int run_crash_bench(const std::vector<std::string>& arguments);
 /// Reading and decoding speed beside this machine's limits and other engines.
 int run_backbone_bench(const std::vector<std::string>& arguments);
 
+/// Whether selectors pick from the target's own domain, and at what cost.
+int run_selection_bench(const std::vector<std::string>& arguments);
+
 }  // namespace alluvium::experiments
