@@ -6,7 +6,7 @@ install_peers() {
   if ! cmp -s "$pins" "$folder/.pins"; then
     require_machine
     make_folder "$CACHE"
-    require_free_mb "$CACHE" 600 "the peers' environment"
+    require_free_mb "$CACHE" 1500 "the peers' environment"
     python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3 python3-venv
     say "installing $(paste -sd ' ' "$pins") into $folder"
     log="$(mktemp)"

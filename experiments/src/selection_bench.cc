@@ -34,6 +34,7 @@ struct BenchOptions {
   std::vector<int64_t> cut_bytes = {0, 300};
   std::vector<std::string> parts = {"precision", "speed"};
   bool validation = false;
+  std::vector<std::string> only;  // "selector mode" of the rows to measure; empty = all
   std::string encoder;
   std::string peers;
   bool peer_precision = false;
@@ -83,7 +84,6 @@ std::vector<Contender> zip_fit_contenders(const BenchOptions& bench) {
   add("cond", "gzip", 6, 0);
   add("pool", "gzip", 6, 0);
   add("two_stage", "gzip", 6, -1);
-  add("cond", "gzip", 6, -1);
   add("pool", "gzip", 6, -1);
   return list;
 }
@@ -150,14 +150,16 @@ class Bench {
                                  (options_.validation ? " validation" : "");
         std::vector<int64_t> exact;
         for (const Contender& contender : contenders()) {
-          say("{}: {} {} over {} rows", name, contender.selector, contender.mode, task.pool.size());
           const auto selector = registry_.make(contender.selector, contender.options);
           const SelectionMeasure measure = measure_selector(*selector, task, kPicks);
           rows.push_back(to_row(contender.selector, contender.mode, name, task, measure));
+          say("{}: {} {} over {} rows: {:.3f} at 100, {:.3f} at 300", name, contender.selector,
+              contender.mode, task.pool.size(), precision_at(task, measure.ranked, 100),
+              precision_at(task, measure.ranked, 300));
           if (contender.mode == "ref gzip-6") {
             exact = measure.ranked;
           }
-          if (contender.selector == "zip_fit") {
+          if (contender.selector == "zip_fit" && !exact.empty()) {
             rows.back()["recall_of_exact_top"] = recall_of_top(exact, measure.ranked, kPicks);
           }
         }
@@ -259,6 +261,12 @@ class Bench {
         list.push_back(std::move(contender));
       }
     }
+    std::erase_if(list, [this](const Contender& contender) {
+      const std::string name =
+          contender.selector + (contender.mode.empty() ? "" : " " + contender.mode);
+      const auto& only = options_.only;
+      return !only.empty() && std::find(only.begin(), only.end(), name) == only.end();
+    });
     return list;
   }
 
@@ -364,6 +372,9 @@ int run_selection_bench(const std::vector<std::string>& arguments) {
       ->capture_default_str();
   app.add_flag("--validation", options.validation,
                "modes of zip_fit on other target rows, to choose one by");
+  app.add_option("--only", options.only,
+                 "precision rows to measure, by selector and mode, e.g. 'zip_fit pool gzip-6,bm25'")
+      ->delimiter(',');
   app.add_option("--encoder", options.encoder, "of the embedding selector; empty leaves it out")
       ->capture_default_str();
   app.add_option("--peers", options.peers,

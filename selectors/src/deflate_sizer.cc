@@ -180,6 +180,12 @@ class Parser {
     return most;
   }
 
+  static uint32_t four_bytes(const char* bytes) {
+    uint32_t four = 0;
+    std::memcpy(&four, bytes, sizeof four);
+    return four;
+  }
+
   template <bool kPrefixOnly>
   Place run(Place place, SymbolCounts& counts) const {
     const char* bytes = bytes_.data();
@@ -211,9 +217,12 @@ class Parser {
           if (kPrefixOnly && best >= most) {
             return {position, last_length, last_start, has_literal};
           }
+          // A longer match has these four bytes too (three while there is no match yet); few others have them.
+          uint32_t tail = best < kShortest ? 0 : best - kShortest;
+          uint32_t mask = best < kShortest ? 0x00ffffffU : ~0U;
+          uint32_t wanted = four_bytes(bytes + position + tail) & mask;
           do {
-            if (bytes[candidate + best] == bytes[position + best] &&
-                bytes[candidate] == bytes[position]) {
+            if ((four_bytes(bytes + candidate + tail) & mask) == wanted) {
               const uint32_t length = common_bytes(candidate, position, most);
               if (kPrefixOnly && length == ahead) {
                 return {position, last_length, last_start, has_literal};
@@ -224,6 +233,9 @@ class Parser {
                 if (length >= nice) {
                   break;
                 }
+                tail = best - kShortest;
+                mask = ~0U;
+                wanted = four_bytes(bytes + position + tail);
               }
             }
             candidate = before[candidate];

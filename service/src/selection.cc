@@ -1,8 +1,14 @@
 #include "alluvium/service/selection.h"
 
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <unistd.h>
 #include <unordered_set>
 #include <utility>
 
@@ -45,12 +51,16 @@ void validate(const selectors::Selector& selector, const SelectionOptions& optio
   ALLUVIUM_CHECK(!options.fields.text.empty(), "a row needs at least one text field");
 }
 
-/// Standard input on the disk, for selectors that read the pool twice. Removed with the object.
+/// Standard input on the disk, for selectors that read the pool twice. The file has no name: nothing is left of it after a crash.
 class Spool {
  public:
   explicit Spool(const std::string& directory) {
-    path_ = (directory.empty() ? fs::temp_directory_path() : fs::path(directory)) /
-            fmt::format("pool-{}.jsonl", static_cast<const void*>(this));
+    std::string name =
+        (directory.empty() ? fs::temp_directory_path() : fs::path(directory)) / "pool-XXXXXX";
+    descriptor_ = ::mkostemp(name.data(), O_CLOEXEC);
+    ALLUVIUM_CHECK(descriptor_ >= 0, "cannot write '{}': {}", name, std::strerror(errno));
+    ::unlink(name.c_str());
+    path_ = fmt::format("/proc/self/fd/{}", descriptor_);
     SelectionOutput file;
     file.open_file(path_, 0);
     const auto input = streams::open_standard_input();
@@ -60,16 +70,14 @@ class Spool {
     }
     file.flush(false);
   }
-  ~Spool() {
-    std::error_code ignored;
-    fs::remove(path_, ignored);
-  }
+  ~Spool() { ::close(descriptor_); }
   Spool(const Spool&) = delete;
   Spool& operator=(const Spool&) = delete;
 
   const std::string& path() const { return path_; }
 
  private:
+  int descriptor_ = -1;
   std::string path_;
 };
 
