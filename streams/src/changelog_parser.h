@@ -6,8 +6,8 @@
 #include <optional>
 #include <vector>
 
-#include "changelog_entry.h"
 #include "alluvium/streams/line_reader.h"
+#include "changelog_entry.h"
 
 namespace alluvium::streams {
 

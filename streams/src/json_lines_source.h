@@ -6,8 +6,8 @@
 #include <memory>
 #include <string>
 
-#include "alluvium/streams/source.h"
 #include "alluvium/streams/line_reader.h"
+#include "alluvium/streams/source.h"
 
 namespace alluvium::streams {
 
