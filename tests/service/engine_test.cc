@@ -78,8 +78,10 @@ TEST_CASE("engine: a document is answered from, replaced, and gone after its del
 
   erase(*tiny.engine, "bari", 2);
   const Answer third = tiny.engine->ask(ask_for("Which ferries leave Bari?", "kv"));
-  REQUIRE(third.citations.size() == 1);
-  CHECK(third.citations[0].id != "bari");
+  CHECK_FALSE(third.citations.empty());
+  for (const service::Citation& citation : third.citations) {
+    CHECK(citation.id != "bari");
+  }
   CHECK_FALSE(tiny.engine->store().find("default", "bari").has_value());
 
   const std::vector<Event> seen = events.all();

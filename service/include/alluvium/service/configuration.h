@@ -50,7 +50,7 @@ struct ChoiceConfiguration {
 struct AnswerConfiguration {
   std::string codec = "kv";
   std::string retrieval = "hybrid";
-  int64_t top_k = 1;  ///< documents considered for a question
+  int64_t top_k = 5;  ///< documents considered for a question
   /// choose: the answer is read from one of them; together: all are attended to
   std::string compose = "choose";
   ChoiceConfiguration choice;
