@@ -2,6 +2,7 @@
 
 #include "alluvium/core/error.h"
 #include "alluvium/experiments/bench.h"
+#include "alluvium/experiments/calibration.h"
 #include "alluvium/experiments/qa_bench.h"
 #include "support/catch.h"
 #include "support/paths.h"
@@ -107,6 +108,35 @@ TEST_CASE("bench qa: unknown words are refused before anything is published", "[
   options.compose = {"choose"};
   options.top_k = {0};
   CHECK_THROWS_AS(experiments::measure_qa(options), InvalidArgument);
+}
+
+TEST_CASE("calibrate: fits on a small bank, and refuses what it cannot do", "[experiments][qa]") {
+  CHECK(experiments::run_calibrate({"--help"}) == 0);
+  CHECK(experiments::run_calibrate({}) == 2);
+  const auto encoder = default_encoder_path();
+  if (!encoder) {
+    WARN("skipped: the default encoder is not installed");
+    return;
+  }
+  const TemporaryDirectory directory;
+  const QaBenchOptions bench = small_bench(directory, *encoder);
+  const auto set = [](const std::string& key, const std::string& value) {
+    return fmt::format("{}={}", key, value);
+  };
+  std::vector<std::string> arguments = {
+      "--documents", bench.documents,
+      "--questions", bench.questions,
+      "--reader",    "none",
+      "--set",       set("models.decoder", bench.configuration.models.decoder),
+      "--set",       set("models.encoder", *encoder),
+      "--set",       "prompt.prefix=<|endoftext|>Read. ",
+      "--set",       "prompt.max_chunk_tokens=96",
+      "--set",       "answer.max_tokens=4"};
+  CHECK(experiments::run_calibrate(arguments) == 0);
+  arguments.push_back("--write");  // the bare decoder has no manifest
+  CHECK_THROWS_AS(experiments::run_calibrate(arguments), InvalidArgument);
+  arguments.back() = "--candidates=1";
+  CHECK_THROWS_AS(experiments::run_calibrate(arguments), InvalidArgument);
 }
 
 TEST_CASE("bench: help is done, a missing option is usage", "[experiments]") {
