@@ -22,10 +22,10 @@ constexpr int64_t kFrameBytes = 23;
 constexpr int64_t kEmptyFrameBytes = 11;
 constexpr int kAcceleration = 1;
 
-class Lz4Sizer final : public PairSizer {
+class Lz4Sizer final : public WholeTextSizer {
  public:
   explicit Lz4Sizer(Texts targets)
-      : targets_(std::move(targets)),
+      : WholeTextSizer(std::move(targets)),
         state_(static_cast<std::size_t>(LZ4_sizeofState()) / sizeof(uint64_t) + 1),
         output_(static_cast<std::size_t>(LZ4_compressBound(static_cast<int>(kBlockBytes)))) {
     LZ4_initStream(state_.data(), state_.size() * sizeof(uint64_t));
@@ -36,16 +36,6 @@ class Lz4Sizer final : public PairSizer {
       return kEmptyFrameBytes;
     }
     return text.size() <= kBlockBytes ? one_block(text) : many_blocks(text);
-  }
-
-  void joint_sizes(std::string_view source, std::span<int64_t> sizes) override {
-    // The source stays in place; each target is laid behind it.
-    joint_.assign(source);
-    for (std::size_t j = 0; j < sizes.size(); ++j) {
-      joint_.resize(source.size());
-      joint_ += (*targets_)[j];
-      sizes[j] = size(joint_);
-    }
   }
 
  private:
@@ -67,11 +57,9 @@ class Lz4Sizer final : public PairSizer {
     return static_cast<int64_t>(bytes);
   }
 
-  Texts targets_;
   std::vector<uint64_t> state_;
   std::vector<char> output_;
   std::vector<char> frame_;
-  std::string joint_;
 };
 
 }  // namespace

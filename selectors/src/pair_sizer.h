@@ -9,9 +9,12 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace alluvium::selectors {
+
+using Texts = std::shared_ptr<const std::vector<std::string>>;
 
 class PairSizer {
  public:
@@ -22,6 +25,26 @@ class PairSizer {
 
   /// sizes[j] = C(source followed by target j, nothing between); one entry a target.
   virtual void joint_sizes(std::string_view source, std::span<int64_t> sizes) = 0;
+};
+
+/// Joint sizes of libraries that only take a text whole: source and target are laid behind each other.
+class WholeTextSizer : public PairSizer {
+ public:
+  explicit WholeTextSizer(Texts targets) : targets_(std::move(targets)) {}
+
+  void joint_sizes(std::string_view source, std::span<int64_t> sizes) final {
+    // The source stays in place; each target takes the place of the one before.
+    joint_.assign(source);
+    for (std::size_t j = 0; j < sizes.size(); ++j) {
+      joint_.resize(source.size());
+      joint_ += (*targets_)[j];
+      sizes[j] = size(joint_);
+    }
+  }
+
+ private:
+  Texts targets_;
+  std::string joint_;
 };
 
 /// Raw deflate besides: no wrapper, and with what came before as a dictionary.
@@ -36,8 +59,6 @@ class DeflateSizer : public PairSizer {
   /// D(source | all targets in one dictionary, in their order; of more than 32 KiB the last).
   virtual int64_t pooled_size(std::string_view source) = 0;
 };
-
-using Texts = std::shared_ptr<const std::vector<std::string>>;
 
 /// What gzip adds to a raw stream: 10 bytes before, CRC-32 and length behind.
 constexpr int64_t kGzipWrapper = 18;

@@ -13,10 +13,12 @@ struct FreeContext {
   void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
 };
 
-class ZstdSizer final : public PairSizer {
+class ZstdSizer final : public WholeTextSizer {
  public:
   ZstdSizer(Texts targets, int64_t level)
-      : targets_(std::move(targets)), level_(static_cast<int>(level)), context_(ZSTD_createCCtx()) {
+      : WholeTextSizer(std::move(targets)),
+        level_(static_cast<int>(level)),
+        context_(ZSTD_createCCtx()) {
     ALLUVIUM_CHECK(level >= 1 && level <= ZSTD_maxCLevel(),
                    "level of zstd must be in [1, {}], got {}", ZSTD_maxCLevel(), level);
     if (context_ == nullptr) {
@@ -32,21 +34,10 @@ class ZstdSizer final : public PairSizer {
     return static_cast<int64_t>(bytes);
   }
 
-  void joint_sizes(std::string_view source, std::span<int64_t> sizes) override {
-    joint_.assign(source);
-    for (std::size_t j = 0; j < sizes.size(); ++j) {
-      joint_.resize(source.size());
-      joint_ += (*targets_)[j];
-      sizes[j] = size(joint_);
-    }
-  }
-
  private:
-  Texts targets_;
   int level_;
   std::unique_ptr<ZSTD_CCtx, FreeContext> context_;
   std::vector<char> output_;
-  std::string joint_;
 };
 
 }  // namespace

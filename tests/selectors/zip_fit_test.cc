@@ -281,18 +281,4 @@ TEST_CASE("zip_fit: options outside their bounds are named", "[selectors][zip_fi
                     Catch::Contains("target 2 is empty"));
 }
 
-TEST_CASE("zip_fit: C(xy) >= max(C(x), C(y)) on text, observed and not asserted",
-          "[selectors][zip_fit][property]") {
-  Random random(9);
-  int64_t violations = 0;
-  for (int i = 0; i < 500; ++i) {
-    const std::string x = babble(random, 50 + random.below(1500), 500);
-    const std::string y = babble(random, 50 + random.below(1500), 500);
-    // 1 - NCD = 1 - (joint - min) / max <= min / max exactly when joint >= max.
-    violations += align(x, y) > 1 ? 1 : 0;
-  }
-  INFO(violations << " of 500 pairs compress to less than one of their texts");
-  SUCCEED();
-}
-
 }  // namespace alluvium::tests
