@@ -2,7 +2,8 @@
 //
 // Purpose: which documents stand before which questions, step by step, is settled before the first step, from the data and a seed alone; a
 //          run that is resumed goes on with the very batches it would have had.
-// Source : docs/adr/0006; unanswerable questions as in SQuAD 2.0 (Rajpurkar et al., 2018), here by withholding.
+// Source : docs/adr/0006; unanswerable questions as in SQuAD 2.0 (Rajpurkar et al., 2018), here by withholding and by BM25's hard negatives
+//          (Karpukhin et al., "Dense Passage Retrieval", 2020, section 3.2).
 // Threads: immutable after construction.
 #pragma once
 
@@ -31,6 +32,9 @@ struct ReaderExampleOptions {
   /// Of the readings that have more than one document, when the above allows it
   double several_share = 0.3;
   double unanswerable_share = 0;  ///< of the readings whose right document is withheld; in [0, 1)
+  /// Unanswerable questions beside those of a reading, for each of them: questions that BM25 would bring this document for, were theirs not
+  /// there; in [0, 1]
+  double hard_negatives = 0;
   Distractors distractors = Distractors::title;
   std::string no_answer = "not in the passage";  ///< the answer then
   /// Memories are made by one of so many codecs in turn, drawn for each reading
@@ -56,16 +60,17 @@ struct ReaderQuestion {
 
 /// Some questions asked over the same documents.
 struct Reading {
-  std::vector<std::size_t> documents;  ///< the gold one anywhere among them, or absent
-  std::vector<std::size_t> questions;
-  bool answerable = true;
+  std::vector<std::size_t> documents;     ///< the gold one anywhere among them, or absent
+  std::vector<std::size_t> questions;     ///< that a document answers
+  std::vector<std::size_t> unanswerable;  ///< that none does: the refusal is their answer
   std::size_t codec = 0;
 };
 
 class ReaderExamples {
  public:
   /// Cuts documents and questions into tokens by the templates. A question counts when one of its documents is there, that document is one
-  /// chunk and holds the first answer. Throws InvalidArgument when no question is left or an option is outside its bounds.
+  /// chunk and holds the first answer. Other documents count as distractors when they are one chunk and share their title with one that is
+  /// asked about. Throws InvalidArgument when no question is left or an option is outside its bounds.
   ReaderExamples(const std::vector<Document>& documents, const std::vector<QaQuestion>& questions,
                  const service::TemplateConfiguration& prompt, const backbone::Tokenizer& tokenizer,
                  const ReaderExampleOptions& options);
@@ -81,15 +86,22 @@ class ReaderExamples {
   /// The first `batches` micro-batches, over as many epochs as that takes.
   std::vector<std::vector<Reading>> schedule(int64_t batches) const;
 
-  /// Every question once over its gold document, in document order, in batches; or over a distractor instead, `withheld`, those of
-  /// documents that have none left out.
-  std::vector<std::vector<Reading>> once(bool withheld = false) const;
+  /// Every question once over its gold document, in document order, in batches.
+  std::vector<std::vector<Reading>> once() const;
+
+  /// Every question once over the document BM25 would bring were the right one not there, likewise; questions that share no word with any
+  /// other document are left out.
+  std::vector<std::vector<Reading>> once_withheld() const;
 
  private:
   Reading draw(std::size_t document, Random& random) const;
   std::vector<std::size_t> distractors(std::size_t gold, int64_t count, Random& random) const;
   bool holds_an_answer(std::size_t document, const std::vector<std::size_t>& questions) const;
+  bool answers(std::size_t document, std::size_t question) const;
+  // The best documents for a question by BM25 that do not answer it.
+  std::vector<std::size_t> nearest(std::size_t question, std::size_t count) const;
   int64_t rows(const Reading& reading) const;
+  std::vector<std::vector<Reading>> batched(std::vector<Reading> readings) const;
 
   ReaderExampleOptions options_;
   std::vector<ReaderDocument> documents_;
@@ -99,7 +111,9 @@ class ReaderExamples {
   std::vector<std::vector<std::size_t>> of_document_;  // questions of each document
   // Documents of each document's title, itself among them.
   std::vector<std::vector<std::size_t>> same_title_;
-  std::unique_ptr<const TokenBm25> bm25_;  // where distractors are drawn by it
+  std::unique_ptr<const TokenBm25> bm25_;
+  // Questions each document is a hard negative of; empty when none are asked for.
+  std::vector<std::vector<std::size_t>> negatives_;
 };
 
 }  // namespace alluvium::experiments

@@ -32,14 +32,19 @@ at::Tensor ReaderTask::batch_loss(const backbone::AdapterState& adapter,
   std::vector<std::vector<backbone::TokenId>> tokens;
   std::vector<backbone::ScoredSequence> sequences;
   for (std::size_t i = 0; i < readings.size(); ++i) {
-    for (const std::size_t q : readings[i].questions) {
-      const ReaderQuestion& asked = examples.questions()[q];
-      const auto& answer = readings[i].answerable ? asked.answer : examples.refusal();
+    const auto ask = [&](const ReaderQuestion& asked,
+                         const std::vector<backbone::TokenId>& answer) {
       tokens.push_back(asked.question);
       tokens.back().insert(tokens.back().end(), answer.begin(), answer.end());
       sequences.push_back({.context = &contexts[i],
                            .tokens = {},
                            .scored_from = static_cast<int64_t>(asked.question.size())});
+    };
+    for (const std::size_t q : readings[i].questions) {
+      ask(examples.questions()[q], examples.questions()[q].answer);
+    }
+    for (const std::size_t q : readings[i].unanswerable) {
+      ask(examples.questions()[q], examples.refusal());
     }
   }
   for (std::size_t i = 0; i < sequences.size(); ++i) {
@@ -60,8 +65,10 @@ at::Tensor ReaderTask::loss(const backbone::AdapterState& adapter, int64_t step,
 int64_t ReaderTask::room(const std::vector<Reading>& readings) const {
   std::size_t longest = 0;
   for (const Reading& reading : readings) {
-    for (const std::size_t q : reading.questions) {
-      longest = std::max(longest, validation_.questions()[q].question.size());
+    for (const auto* questions : {&reading.questions, &reading.unanswerable}) {
+      for (const std::size_t q : *questions) {
+        longest = std::max(longest, validation_.questions()[q].question.size());
+      }
     }
   }
   return static_cast<int64_t>(longest) + options_.max_answer_tokens;
@@ -80,11 +87,18 @@ std::vector<ReaderTask::Asked> ReaderTask::answer(const backbone::AdapterState& 
   for (std::size_t i = 0; i < readings.size(); ++i) {
     const int64_t slots = contexts[i].slots();
     const int64_t position = contexts[i].next_position();
-    for (const std::size_t q : readings[i].questions) {
+    const auto ask = [&](std::size_t q, bool answerable) {
       const ReaderQuestion& question = validation_.questions()[q];
-      asked.push_back({&question, backbone::generate(*models_.decoder, *models_.decoder_tokenizer,
-                                                     contexts[i], question.question, generation)});
+      asked.push_back({&question, answerable,
+                       backbone::generate(*models_.decoder, *models_.decoder_tokenizer, contexts[i],
+                                          question.question, generation)});
       contexts[i].rewind(slots, position);
+    };
+    for (const std::size_t q : readings[i].questions) {
+      ask(q, true);
+    }
+    for (const std::size_t q : readings[i].unanswerable) {
+      ask(q, false);
     }
   }
   return asked;
@@ -116,10 +130,10 @@ ReaderCalibration ReaderTask::calibrate(const backbone::AdapterState& adapter) c
   const at::NoGradGuard no_gradient;
   std::vector<CalibrationPoint> points;
   ReaderCalibration calibration;
-  for (const bool withheld : {false, true}) {
+  const auto refused_share = [&](const std::vector<std::vector<Reading>>& batches) {
     double refused = 0;
     double questions = 0;
-    for (const std::vector<Reading>& readings : validation_.once(withheld)) {
+    for (const std::vector<Reading>& readings : batches) {
       std::vector<backbone::KvCache> contexts =
           contexts_.make(readings, validation_.documents(), room(readings));
       for (const Asked& asked : answer(adapter, readings, contexts)) {
@@ -128,13 +142,15 @@ ReaderCalibration ReaderTask::calibrate(const backbone::AdapterState& adapter) c
           refused += 1;
           continue;
         }
-        const bool right = !withheld && token_f1(asked.answer.text, asked.question->answers) >= 0.5;
+        const bool right =
+            asked.answerable && token_f1(asked.answer.text, asked.question->answers) >= 0.5;
         points.push_back({asked.answer.mean_log_probability(), right});
       }
     }
-    (withheld ? calibration.refused_unanswerable : calibration.refused_answerable) =
-        questions > 0 ? 100 * refused / questions : 0;
-  }
+    return questions > 0 ? 100 * refused / questions : 0;
+  };
+  calibration.refused_answerable = refused_share(validation_.once());
+  calibration.refused_unanswerable = refused_share(validation_.once_withheld());
   std::tie(calibration.intercept, calibration.slope) = fit_logistic(points);
   return calibration;
 }

@@ -50,10 +50,11 @@ class ReaderTask final : public learners::TrainingTask {
  private:
   struct Asked {
     const ReaderQuestion* question;
+    bool answerable;
     backbone::Generation answer;
   };
 
-  /// Greedy answers to every question of the readings, in order.
+  /// Greedy answers to every question of the readings, answerable ones first in each.
   std::vector<Asked> answer(const backbone::AdapterState& adapter,
                             const std::vector<Reading>& readings,
                             std::vector<backbone::KvCache>& contexts) const;

@@ -13,7 +13,8 @@ constexpr double kLengthShare = 0.75;
 
 }  // namespace
 
-TokenBm25::TokenBm25(std::span<const std::span<const backbone::TokenId>> documents) {
+TokenBm25::TokenBm25(std::span<const std::span<const backbone::TokenId>> documents)
+    : documents_(documents.size()) {
   double tokens = 0;
   for (std::size_t d = 0; d < documents.size(); ++d) {
     tokens += static_cast<double>(documents[d].size());
@@ -40,7 +41,7 @@ TokenBm25::TokenBm25(std::span<const std::span<const backbone::TokenId>> documen
 
 std::vector<std::size_t> TokenBm25::best(std::span<const backbone::TokenId> query,
                                          int64_t limit) const {
-  std::unordered_map<std::size_t, double> scores;
+  std::vector<double> scores(documents_, 0.0);
   for (const backbone::TokenId token : query) {
     const auto list = postings_.find(token);
     if (list == postings_.end()) {
@@ -51,8 +52,10 @@ std::vector<std::size_t> TokenBm25::best(std::span<const backbone::TokenId> quer
     }
   }
   std::vector<std::pair<double, std::size_t>> ranked;  // negative scores: ascending is best first
-  for (const auto& [document, score] : scores) {
-    ranked.emplace_back(-score, document);
+  for (std::size_t document = 0; document < documents_; ++document) {
+    if (scores[document] > 0) {
+      ranked.emplace_back(-scores[document], document);
+    }
   }
   const auto kept = std::min<std::size_t>(ranked.size(), static_cast<std::size_t>(limit));
   std::partial_sort(ranked.begin(), ranked.begin() + static_cast<std::ptrdiff_t>(kept),

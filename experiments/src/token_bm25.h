@@ -28,6 +28,7 @@ class TokenBm25 {
     double weight;  // of one occurrence of the token in a query
   };
 
+  std::size_t documents_;
   std::unordered_map<backbone::TokenId, std::vector<Posting>> postings_;
 };
 

@@ -155,6 +155,9 @@ void add_options(CLI::App& app, TrainReaderOptions& o) {
       ->check(CLI::IsMember({"bm25", "title", "random"}));
   app.add_option("--unanswerable", o.examples.unanswerable_share,
                  "share of the readings whose right document is withheld");
+  app.add_option("--hard-negatives", o.examples.hard_negatives,
+                 "unanswerable questions for each answerable one: of other documents, for which "
+                 "BM25 would bring this one");
   app.add_option("--no-answer", o.examples.no_answer, "the answer then");
   app.add_option("--seed", o.examples.seed, "of factors, order and dropout");
   app.add_option("--validate-every", o.trainer.validate_every, "steps; 0 = only at the end");
@@ -265,7 +268,7 @@ int train_reader(TrainReaderOptions& o, const std::vector<std::string>& argument
   manifest.metrics["refused_unanswerable"] = calibration.refused_unanswerable;
   fmt::print(stderr, "refused: {:.1f} % with the right document, {:.1f} % without it\n",
              calibration.refused_answerable, calibration.refused_unanswerable);
-  if (o.examples.unanswerable_share > 0) {
+  if (o.examples.unanswerable_share > 0 || o.examples.hard_negatives > 0) {
     manifest.settings["no_answer"] = o.examples.no_answer;
   }
   learners::save_adapter(o.out, outcome.best, manifest);

@@ -72,8 +72,8 @@ TEST_CASE("reader examples: question and answer are the templates' tokens",
   CHECK(examples.documents()[first.document].id == "d0");
 }
 
-TEST_CASE("reader examples: BM25's distractors are those that share the question's words",
-          "[experiments][reader_examples]") {
+// Forty documents of one title, the first twelve about another thing than the rest, and a question about each.
+ReaderExamples two_things(const ReaderExampleOptions& options) {
   std::vector<Document> documents;
   std::vector<QaQuestion> questions;
   const auto thing = [](int i) { return i < 12 ? "quartz vein" : "old bridge"; };
@@ -88,11 +88,16 @@ TEST_CASE("reader examples: BM25's distractors are those that share the question
                          .answers = {fmt::format("answer{}x", i)},
                          .document_ids = {document.id}});
   }
+  return ReaderExamples(documents, questions, templates(), *tiny_tokenizer(), options);
+}
+
+TEST_CASE("reader examples: BM25's distractors are those that share the question's words",
+          "[experiments][reader_examples]") {
   ReaderExampleOptions options;
   options.documents_per_question = 3;
   options.several_share = 1;
   options.distractors = Distractors::bm25;
-  const ReaderExamples examples(documents, questions, templates(), *tiny_tokenizer(), options);
+  const ReaderExamples examples = two_things(options);
   std::set<std::size_t> distractors;
   for (const auto& batch : examples.schedule(10)) {
     for (const Reading& reading : batch) {
@@ -108,6 +113,63 @@ TEST_CASE("reader examples: BM25's distractors are those that share the question
   CHECK(distractors.size() > 6);  // not always the same ones
 }
 
+TEST_CASE(
+    "reader examples: hard negatives are questions about the same thing that the document does "
+    "not answer",
+    "[experiments][reader_examples]") {
+  ReaderExampleOptions options;
+  options.hard_negatives = 1;
+  const ReaderExamples examples = two_things(options);
+  int answerable = 0;
+  int negatives = 0;
+  for (const auto& batch : examples.schedule(20)) {
+    for (const Reading& reading : batch) {
+      REQUIRE(reading.documents.size() == 1);
+      answerable += static_cast<int>(reading.questions.size());
+      for (const std::size_t q : reading.unanswerable) {
+        const std::size_t gold = examples.questions()[q].document;
+        CHECK(gold != reading.documents.front());
+        CHECK((gold < 12) == (reading.documents.front() < 12));
+        ++negatives;
+      }
+    }
+  }
+  // Some documents are nobody's nearest.
+  CHECK(negatives > answerable / 8);
+  CHECK(negatives <= answerable);
+}
+
+TEST_CASE("reader examples: withheld, every question meets the document BM25 would bring instead",
+          "[experiments][reader_examples]") {
+  const ReaderExamples examples = two_things({});
+  std::set<std::size_t> asked;
+  for (const auto& batch : examples.once_withheld()) {
+    for (const Reading& reading : batch) {
+      REQUIRE(reading.documents.size() == 1);
+      CHECK(reading.questions.empty());
+      for (const std::size_t q : reading.unanswerable) {
+        const std::size_t gold = examples.questions()[q].document;
+        CHECK(gold != reading.documents.front());
+        CHECK((gold < 12) == (reading.documents.front() < 12));
+        CHECK(asked.insert(q).second);
+      }
+    }
+  }
+  CHECK(asked.size() == 40);
+}
+
+TEST_CASE("reader examples: documents of a title that is asked about count as distractors",
+          "[experiments][reader_examples]") {
+  std::vector<QaQuestion> questions = numbered_questions();
+  questions.resize(1);  // of title 0 alone
+  const ReaderExamples examples(numbered_documents(), questions, templates(), *tiny_tokenizer(),
+                                {});
+  CHECK(examples.documents().size() == 4);
+  CHECK(examples.questions().size() == 1);
+  REQUIRE(examples.once().size() == 1);
+  CHECK(examples.once().front().size() == 1);
+}
+
 TEST_CASE("reader examples: an epoch asks every question once, each over its own document",
           "[experiments][reader_examples]") {
   ReaderExampleOptions options;
@@ -116,7 +178,7 @@ TEST_CASE("reader examples: an epoch asks every question once, each over its own
   std::multiset<std::size_t> asked;
   for (const auto& batch : examples.schedule(1000)) {
     for (const Reading& reading : batch) {
-      CHECK(reading.answerable);
+      CHECK(reading.unanswerable.empty());
       CHECK(reading.documents.size() == 1);
       for (const std::size_t q : reading.questions) {
         CHECK(examples.questions()[q].document == reading.documents.front());
@@ -142,7 +204,7 @@ TEST_CASE("reader examples: the schedule depends on the seed alone, and a longer
     for (std::size_t i = 0; i < batches; ++i) {
       for (const Reading& reading : schedule[i]) {
         flat.insert(flat.end(), reading.documents.begin(), reading.documents.end());
-        flat.push_back(reading.answerable ? 1000 : 2000);
+        flat.push_back(1000 + reading.unanswerable.size());
       }
     }
     return flat;
@@ -170,16 +232,20 @@ TEST_CASE("reader examples: distractors and withheld documents hold no answer of
   int akin = 0;
   for (const auto& batch : examples.schedule(100)) {
     for (const Reading& reading : batch) {
-      const std::size_t gold = examples.questions()[reading.questions.front()].document;
+      const bool answerable = reading.unanswerable.empty();
+      CHECK(answerable != reading.questions.empty());
+      const ReaderQuestion& asked =
+          examples.questions()[(answerable ? reading.questions : reading.unanswerable).front()];
+      const std::size_t gold = asked.document;
       const bool has_gold =
           std::count(reading.documents.begin(), reading.documents.end(), gold) == 1;
-      CHECK(has_gold == reading.answerable);
+      CHECK(has_gold == answerable);
       CHECK(reading.documents.size() <= 3);
       CHECK(std::set<std::size_t>(reading.documents.begin(), reading.documents.end()).size() ==
             reading.documents.size());
       for (const std::size_t document : reading.documents) {
-        const std::string& answer = examples.questions()[reading.questions.front()].answers.front();
-        const bool tells = examples.documents()[document].text.find(answer) != std::string::npos;
+        const bool tells =
+            examples.documents()[document].text.find(asked.answers.front()) != std::string::npos;
         CHECK(tells == (document == gold));
         distractors += document == gold ? 0 : 1;
         akin += document != gold &&
@@ -188,7 +254,7 @@ TEST_CASE("reader examples: distractors and withheld documents hold no answer of
                     : 0;
       }
       ++readings;
-      withheld += reading.answerable ? 0 : 1;
+      withheld += answerable ? 0 : 1;
       several += reading.documents.size() > 1 ? 1 : 0;
     }
   }
@@ -219,6 +285,7 @@ TEST_CASE("reader examples: options outside their bounds are refused",
   SECTION("rows") { options.rows_per_batch = 1; }
   SECTION("documents") { options.documents_per_question = 9; }
   SECTION("unanswerable") { options.unanswerable_share = 1; }
+  SECTION("hard negatives") { options.hard_negatives = 1.5; }
   SECTION("several") { options.several_share = 1.5; }
   CHECK_THROWS_AS(examples_of(options), InvalidArgument);
 }
