@@ -1,5 +1,6 @@
 #include "block_matrix.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include <ATen/Parallel.h>
@@ -67,7 +68,10 @@ constexpr int32_t offset_of(TileFormat format) {
   return format == TileFormat::q8_0 ? 128 : format == TileFormat::q4_0 ? 8 : 0;
 }
 
-// The operand's arrays, kept by each thread so that a step allocates nothing.
+// Groups of tiles multiplied with one row after another: some 40 KB of 8-bit codes, which the second row finds in the cache.
+constexpr int64_t kGroupsAtOnce = 4;
+
+// An operand's arrays, kept by each thread so that a step allocates nothing.
 struct OperandSpace {
   std::vector<float> sums;
   std::vector<float> scales;
@@ -75,8 +79,8 @@ struct OperandSpace {
   std::vector<int8_t> planes;
 };
 
-TileOperand prepare(const float* x, int64_t cols, TileFormat format, const VnniKernels* vnni) {
-  thread_local OperandSpace space;
+TileOperand prepare(const float* x, int64_t cols, TileFormat format, const VnniKernels* vnni,
+                    OperandSpace& space) {
   TileOperand operand;
   operand.blocks = cols / kTileColumns;
   operand.values = x;
@@ -144,20 +148,40 @@ BlockMatrix::BlockMatrix(const std::vector<const StoredTensor*>& parts,
 }
 
 void BlockMatrix::multiply(const float* x, float* y, BlockArithmetic arithmetic) const {
+  multiply_rows(x, 1, y, arithmetic);
+}
+
+void BlockMatrix::multiply_rows(const float* x, int64_t count, float* y,
+                                BlockArithmetic arithmetic) const {
+  thread_local std::vector<OperandSpace> spaces;
+  thread_local std::vector<TileOperand> operands;
   const VnniKernels* vnni = arithmetic == BlockArithmetic::fastest ? vnni_kernels() : nullptr;
-  const TileOperand operand = prepare(x, cols_, format_, vnni);
+  spaces.resize(std::max(spaces.size(), static_cast<std::size_t>(count)));
+  operands.clear();
+  for (int64_t i = 0; i < count; ++i) {
+    operands.push_back(prepare(x + i * cols_, cols_, format_, vnni, spaces[i]));
+  }
+  const std::vector<TileOperand>& prepared = operands;  // of this thread, seen by the others
   const TileProduct product = (vnni != nullptr ? vnni->products : float_tile_kernels()).of(format_);
-  const std::size_t group_bytes = static_cast<std::size_t>(operand.blocks) * tile_bytes(format_);
+  const std::size_t group_bytes =
+      static_cast<std::size_t>(cols_ / kTileColumns) * tile_bytes(format_);
   const int64_t whole = rows_ / kTileRows;
   const int64_t tail = rows_ % kTileRows;
-  at::parallel_for(0, whole, 4, [&](int64_t begin, int64_t end) {
-    product(tiles_.data() + static_cast<std::size_t>(begin) * group_bytes, end - begin, operand,
-            y + begin * kTileRows);
+  at::parallel_for(0, whole, kGroupsAtOnce, [&](int64_t begin, int64_t end) {
+    // A single row has nothing to find again.
+    const int64_t step = count == 1 ? end - begin : kGroupsAtOnce;
+    for (int64_t group = begin; group < end; group += step) {
+      const std::byte* tiles = tiles_.data() + static_cast<std::size_t>(group) * group_bytes;
+      for (int64_t i = 0; i < count; ++i) {
+        product(tiles, std::min(step, end - group), prepared[i], y + i * rows_ + group * kTileRows);
+      }
+    }
   });
-  if (tail > 0) {
+  for (int64_t i = 0; tail > 0 && i < count; ++i) {
     float last[kTileRows];
-    product(tiles_.data() + static_cast<std::size_t>(whole) * group_bytes, 1, operand, last);
-    std::memcpy(y + whole * kTileRows, last, static_cast<std::size_t>(tail) * sizeof(float));
+    product(tiles_.data() + static_cast<std::size_t>(whole) * group_bytes, 1, prepared[i], last);
+    std::memcpy(y + i * rows_ + whole * kTileRows, last,
+                static_cast<std::size_t>(tail) * sizeof(float));
   }
 }
 

@@ -1,7 +1,8 @@
-// A frozen weight matrix in the checkpoint's own 4- or 8-bit blocks, multiplied with one row at a
-// time.
+// A frozen weight matrix in the checkpoint's own 4- or 8-bit blocks, multiplied with one row or a
+// few.
 //
-// Purpose: one decoded token reads every weight once, so its cost is the bytes of the weights. The codes stay as stored, only
+// Purpose: one decoded token reads every weight once, so its cost is the bytes of the weights; further rows of a call find them in the
+//          processor's first caches. The codes stay as stored, only
 //          their order is the one a vector register wants (block_kernels.h). Sums are those of float32, or, where the processor has
 //          VNNI, of whole numbers of 22 bits: nothing is rounded beyond what float32 itself rounds.
 // Source : GGML block formats q4_0, q4_1, q8_0 (32 columns share a half-precision scale; q4_1 also a minimum).
@@ -41,6 +42,10 @@ class BlockMatrix {
   /// y[r] = sum_c W[r, c] x[c]; x: [cols], y: [rows], float32.
   void multiply(const float* x, float* y,
                 BlockArithmetic arithmetic = BlockArithmetic::fastest) const;
+
+  /// The same for `count` rows, x: [count, cols], y: [count, rows]; each as multiply() gives it.
+  void multiply_rows(const float* x, int64_t count, float* y,
+                     BlockArithmetic arithmetic = BlockArithmetic::fastest) const;
 
  private:
   TileFormat format_;

@@ -361,10 +361,8 @@ at::Tensor LlamaDecoder::logits(const at::Tensor& hidden) const {
   // The blocks give float32 logits: in bf16 a logit near 16 moves in steps of 1/8.
   const at::Tensor rows = hidden.contiguous();
   at::Tensor out = at::empty({rows.size(0), geometry_.vocabulary}, rows.options());
-  for (int64_t r = 0; r < rows.size(0); ++r) {
-    weights_.head.blocks->multiply(rows[r].const_data_ptr<float>(),
-                                   out[r].mutable_data_ptr<float>());
-  }
+  weights_.head.blocks->multiply_rows(rows.const_data_ptr<float>(), rows.size(0),
+                                      out.mutable_data_ptr<float>());
   return out;
 }
 

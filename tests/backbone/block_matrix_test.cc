@@ -52,6 +52,24 @@ TEST_CASE("block matrix: products equal those of the dequantised matrix",
   CHECK((y.to(at::kDouble) - exact).abs().max().item<double>() / scale < 1e-5);
 }
 
+TEST_CASE("block matrix: several rows at once are each row by itself",
+          "[backbone][block_matrix][property]") {
+  const auto format = GENERATE(StorageFormat::q4_0, StorageFormat::q4_1, StorageFormat::q8_0);
+  const auto rows = GENERATE(3, 16, 200);
+  const auto arithmetic = GENERATE(BlockArithmetic::fastest, BlockArithmetic::floats);
+  const RandomBlocks blocks = make_blocks(format, rows, 96, 7);
+  const BlockMatrix matrix({&blocks.tensor}, {{}});
+  const at::Tensor x = at::randn({5, 96});
+  at::Tensor together = at::empty({5, rows});
+  matrix.multiply_rows(x.const_data_ptr<float>(), 5, together.mutable_data_ptr<float>(),
+                       arithmetic);
+  for (int64_t i = 0; i < 5; ++i) {
+    at::Tensor alone = at::empty({rows});
+    matrix.multiply(x[i].const_data_ptr<float>(), alone.mutable_data_ptr<float>(), arithmetic);
+    CHECK(at::equal(together[i], alone));
+  }
+}
+
 TEST_CASE("block matrix: sums of the largest codes and numbers do not wrap",
           "[backbone][block_matrix]") {
   const auto format = GENERATE(StorageFormat::q4_0, StorageFormat::q4_1, StorageFormat::q8_0);
