@@ -111,6 +111,7 @@ void Lora::bind(const std::vector<LayerFactors>& start) {
   const auto view = [&](at::Tensor& factor) {
     const auto shape = factor.sizes().vec();
     const int64_t n = factor.numel();
+    matrices_.push_back({begin, shape[0], shape[1]});
     factor = parameters_.narrow(0, begin, n).view(shape);
     factor.requires_grad_(true);
     factor.mutable_grad() = gradient_.narrow(0, begin, n).view(shape);

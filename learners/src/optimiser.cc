@@ -8,17 +8,22 @@
 #include <ATen/ops/zeros_like.h>
 
 #include "alluvium/core/error.h"
+#include "optimiser_state.h"
 
 namespace alluvium::learners {
 
-AdamW::AdamW(const at::Tensor& parameters, const AdamWOptions& options)
-    : options_(options), first_(at::zeros_like(parameters)), second_(at::zeros_like(parameters)) {
+void check(const AdamWOptions& options) {
   ALLUVIUM_CHECK(options.beta1 >= 0 && options.beta1 < 1, "beta1 must lie in [0, 1), got {}",
                  options.beta1);
   ALLUVIUM_CHECK(options.beta2 >= 0 && options.beta2 < 1, "beta2 must lie in [0, 1), got {}",
                  options.beta2);
   ALLUVIUM_CHECK(options.weight_decay >= 0, "weight_decay must not be negative, got {}",
                  options.weight_decay);
+}
+
+AdamW::AdamW(const at::Tensor& parameters, const AdamWOptions& options)
+    : options_(options), first_(at::zeros_like(parameters)), second_(at::zeros_like(parameters)) {
+  check(options);
 }
 
 void AdamW::step(at::Tensor& parameters, const at::Tensor& gradient, double learning_rate) {
@@ -40,17 +45,9 @@ backbone::TensorMap AdamW::state() const {
 }
 
 void AdamW::restore(const backbone::TensorMap& state) {
-  const auto find = [&](const char* name, int64_t numbers) {
-    const auto found = state.find(name);
-    if (found == state.end() || found->second.numel() != numbers) {
-      throw DataCorruption(
-          fmt::format("training state: '{}' is missing or not of {} numbers", name, numbers));
-    }
-    return found->second;
-  };
-  const at::Tensor first = find("adam_w.first", first_.numel());
-  const at::Tensor second = find("adam_w.second", second_.numel());
-  steps_ = find("adam_w.steps", 1).const_data_ptr<int64_t>()[0];
+  const at::Tensor first = require_tensor(state, "adam_w.first", first_.numel());
+  const at::Tensor second = require_tensor(state, "adam_w.second", second_.numel());
+  steps_ = require_tensor(state, "adam_w.steps", 1).const_data_ptr<int64_t>()[0];
   first_.copy_(first);
   second_.copy_(second);
 }

@@ -48,13 +48,21 @@ at::Tensor identity_tensor(const std::string& identity) {
   return at::tensor(std::vector<int64_t>(digest.begin(), digest.end()), at::kLong);
 }
 
+std::unique_ptr<Optimiser> make_optimiser(const Lora& lora, const TrainerOptions& options) {
+  if (options.optimiser == OptimiserKind::apollo) {
+    return std::make_unique<Apollo>(lora.parameters(), lora.matrices(), options.adam_w,
+                                    options.apollo);
+  }
+  return std::make_unique<AdamW>(lora.parameters(), options.adam_w);
+}
+
 class Run {
  public:
   Run(Lora& lora, TrainingTask& task, const TrainerOptions& options)
       : lora_(lora),
         task_(task),
         options_(options),
-        optimiser_(lora.parameters(), options.adam_w),
+        optimiser_(make_optimiser(lora, options)),
         best_(lora.parameters().clone()) {
     if (!options_.directory.empty()) {
       std::filesystem::create_directories(options_.directory);
@@ -123,7 +131,7 @@ class Run {
       return std::nullopt;
     }
     point.learning_rate = options_.rate.at(progress_.steps);
-    optimiser_.step(lora_.parameters(), lora_.gradient(), point.learning_rate);
+    optimiser_->step(lora_.parameters(), lora_.gradient(), point.learning_rate);
     point.step = ++progress_.steps;
     return point;
   }
@@ -152,7 +160,7 @@ class Run {
     if (options_.directory.empty()) {
       return;
     }
-    backbone::TensorMap state = optimiser_.state();
+    backbone::TensorMap state = optimiser_->state();
     state[kParameters] = lora_.parameters();
     state[kBest] = best_;
     state[kIdentity] = identity_tensor(options_.identity);
@@ -189,7 +197,7 @@ class Run {
     const at::Tensor parameters = find(kParameters, n);
     const at::Tensor best = find(kBest, n);
     const auto* progress = find(kProgress, 4).const_data_ptr<int64_t>();
-    optimiser_.restore(state);
+    optimiser_->restore(state);
     lora_.parameters().copy_(parameters);
     best_.copy_(best);
     progress_ = {.steps = progress[0],
@@ -201,7 +209,7 @@ class Run {
   Lora& lora_;
   TrainingTask& task_;
   const TrainerOptions& options_;
-  AdamW optimiser_;
+  const std::unique_ptr<Optimiser> optimiser_;
   at::Tensor best_;
   Progress progress_;
   std::optional<CurveFile> curve_;

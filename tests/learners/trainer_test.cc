@@ -69,9 +69,11 @@ TEST_CASE("train: the loss falls, and the best factors are those of the lowest v
   SequenceTask task(*tiny.decoder);
   Lora lora(*tiny.decoder, tests::small_lora());
   const double before = task.validate(lora.state()).loss;
+  TrainerOptions options = options_of(40);
+  options.optimiser = GENERATE(OptimiserKind::adam_w, OptimiserKind::apollo);
   std::vector<TrainingPoint> points;
   const TrainingOutcome outcome =
-      train(lora, task, options_of(40), [&](const TrainingPoint& p) { points.push_back(p); });
+      train(lora, task, options, [&](const TrainingPoint& p) { points.push_back(p); });
   CHECK(outcome.end == TrainingEnd::finished);
   CHECK(outcome.steps == 40);
   REQUIRE(points.size() == 40);
@@ -82,16 +84,20 @@ TEST_CASE("train: the loss falls, and the best factors are those of the lowest v
 
 TEST_CASE("train: interrupted and resumed gives the bytes of the uninterrupted run",
           "[learners][trainer][property]") {
+  const auto optimiser = GENERATE(OptimiserKind::adam_w, OptimiserKind::apollo);
   const tests::TinyDecoder tiny;
   SequenceTask task(*tiny.decoder);
   Lora whole(*tiny.decoder, tests::small_lora());
-  const TrainingOutcome expected = train(whole, task, options_of(12));
+  TrainerOptions uncut = options_of(12);
+  uncut.optimiser = optimiser;
+  const TrainingOutcome expected = train(whole, task, uncut);
 
   const int64_t cut = GENERATE(1, 5, 8);
   CAPTURE(cut);
   const tests::TemporaryDirectory directory;
   std::atomic<bool> stop{false};
   TrainerOptions options = options_of(12, directory.path());
+  options.optimiser = optimiser;
   options.stop = &stop;
   Lora first(*tiny.decoder, tests::small_lora());
   const TrainingOutcome interrupted =

@@ -14,6 +14,7 @@
 
 #include "alluvium/backbone/adapter.h"
 #include "alluvium/backbone/decoder.h"
+#include "alluvium/learners/optimiser.h"
 
 namespace alluvium::learners {
 
@@ -45,6 +46,9 @@ class Lora {
   at::Tensor& parameters() { return parameters_; }
   const at::Tensor& parameters() const { return parameters_; }
 
+  /// The factors within parameters().
+  const std::vector<MatrixSpan>& matrices() const { return matrices_; }
+
   /// What backward passes have added up since zero_gradient(), [n].
   at::Tensor& gradient() { return gradient_; }
   void zero_gradient();
@@ -58,6 +62,7 @@ class Lora {
   backbone::AdapterState state_;
   at::Tensor parameters_;
   at::Tensor gradient_;
+  std::vector<MatrixSpan> matrices_;
 };
 
 }  // namespace alluvium::learners

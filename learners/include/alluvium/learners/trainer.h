@@ -37,9 +37,13 @@ class TrainingTask {
   virtual Validation validate(const backbone::AdapterState& adapter) = 0;
 };
 
+enum class OptimiserKind { adam_w, apollo };
+
 struct TrainerOptions {
   LearningRate rate;  ///< its `steps` is the length of the run; at least 1
-  AdamWOptions adam_w;
+  OptimiserKind optimiser = OptimiserKind::adam_w;
+  AdamWOptions adam_w;           ///< of both optimisers
+  ApolloOptions apollo;          ///< of Apollo alone
   int64_t parts = 1;             ///< micro-batches a step, whose gradients are averaged; at least 1
   double clip_norm = 1.0;        ///< L2 norm of a step's gradient at most; positive
   int64_t validate_every = 100;  ///< steps; 0 = only at the end
