@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstddef>
 
+#include "newton_step.h"
+
 namespace alluvium::experiments {
 namespace {
 
@@ -77,8 +79,8 @@ Likelihood likelihood(const std::vector<ChoiceSet>& sets, const Figures& weights
   return total;
 }
 
-/// Solves curvature * step = gradient over the free figures, by elimination.
-Figures newton_step(Likelihood at, const std::array<bool, kChoiceFigures>& free) {
+/// The Newton step over the free figures.
+Figures free_step(Likelihood at, const std::array<bool, kChoiceFigures>& free) {
   for (std::size_t i = 0; i < kChoiceFigures; ++i) {
     if (!free[i]) {
       at.gradient[i] = 0;
@@ -87,23 +89,7 @@ Figures newton_step(Likelihood at, const std::array<bool, kChoiceFigures>& free)
       }
     }
   }
-  Figures step = at.gradient;
-  for (std::size_t pivot = 0; pivot < kChoiceFigures; ++pivot) {
-    for (std::size_t row = 0; row < kChoiceFigures; ++row) {
-      if (row == pivot) {
-        continue;
-      }
-      const double factor = at.curvature[row][pivot] / at.curvature[pivot][pivot];
-      for (std::size_t j = 0; j < kChoiceFigures; ++j) {
-        at.curvature[row][j] -= factor * at.curvature[pivot][j];
-      }
-      step[row] -= factor * step[pivot];
-    }
-  }
-  for (std::size_t i = 0; i < kChoiceFigures; ++i) {
-    step[i] /= at.curvature[i][i];
-  }
-  return step;
+  return newton_step(at.curvature, at.gradient);
 }
 
 }  // namespace
@@ -124,7 +110,7 @@ std::array<double, kChoiceFigures> fit_choice(const std::vector<ChoiceSet>& all)
     for (std::size_t k = 0; k < kChoiceFigures; ++k) {
       free[k] = weights[k] > 0 || here.gradient[k] > 0;
     }
-    const Figures step = newton_step(here, free);
+    const Figures step = free_step(here, free);
     double moved = 0;
     double length = 1;
     for (int halving = 0; halving < kHalvings; ++halving, length /= 2) {

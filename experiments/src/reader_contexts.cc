@@ -13,8 +13,9 @@ using memory_bank::Memory;
 
 ReaderContexts::ReaderContexts(const service::Models& models,
                                const service::TemplateConfiguration& prompt,
-                               const std::vector<memory_bank::CodecOptions>& codecs)
-    : models_(models) {
+                               const std::vector<memory_bank::CodecOptions>& codecs,
+                               const MemoryFolder* folder)
+    : models_(models), folder_(folder) {
   const c10::InferenceMode no_gradient;
   prefix_ = memory_bank::read_shared_prefix(
       *models.decoder, service::prefix_tokens(prompt, *models.decoder_tokenizer));
@@ -38,7 +39,15 @@ std::vector<backbone::KvCache> ReaderContexts::make(std::span<const Reading> rea
     std::vector<memory_bank::Chunk> chunks;
     for (const Reading& reading : readings) {
       for (const std::size_t document : reading.documents) {
-        if (reading.codec == codec && memories.try_emplace({codec, document}).second) {
+        if (reading.codec == codec && memories.count({codec, document}) == 0) {
+          auto& memory = memories[{codec, document}];
+          if (folder_ != nullptr) {
+            memory = folder_->find(codecs_[codec]->fingerprint(),
+                                   memory_bank::hash_tokens(documents[document].tokens));
+          }
+          if (memory) {
+            continue;
+          }
           wanted.push_back(document);
           chunks.push_back({.begin = 0,
                             .end = documents[document].text.size(),
@@ -48,6 +57,9 @@ std::vector<backbone::KvCache> ReaderContexts::make(std::span<const Reading> rea
     }
     std::vector<Memory> made = codecs_[codec]->compress(chunks);
     for (std::size_t i = 0; i < wanted.size(); ++i) {
+      if (folder_ != nullptr) {
+        folder_->keep(made[i]);
+      }
       memories[{codec, wanted[i]}] = std::make_shared<const Memory>(std::move(made[i]));
     }
   }

@@ -75,7 +75,10 @@ class ReaderExamples {
                  const service::TemplateConfiguration& prompt, const backbone::Tokenizer& tokenizer,
                  const ReaderExampleOptions& options);
 
+  /// Those asked about first, then the distractors.
   const std::vector<ReaderDocument>& documents() const { return documents_; }
+  std::size_t asked_documents() const { return asked_.size(); }
+
   const std::vector<ReaderQuestion>& questions() const { return questions_; }
 
   /// The declared refusal and the stop string.

@@ -1,15 +1,13 @@
 #include "reader_task.h"
 
 #include <algorithm>
-#include <tuple>
-#include <utility>
 
 #include <ATen/core/grad_mode.h>
 
 #include "alluvium/experiments/qa_metrics.h"
 #include "alluvium/service/prompt.h"
 #include "alluvium/service/readers.h"
-#include "logistic_fit.h"
+#include "alluvium/service/refusal.h"
 
 namespace alluvium::experiments {
 
@@ -71,7 +69,7 @@ int64_t ReaderTask::room(const std::vector<Reading>& readings) const {
       }
     }
   }
-  return static_cast<int64_t>(longest) + options_.max_answer_tokens;
+  return static_cast<int64_t>(longest + training_.refusal().size()) + options_.max_answer_tokens;
 }
 
 std::vector<ReaderTask::Asked> ReaderTask::answer(const backbone::AdapterState& adapter,
@@ -83,16 +81,25 @@ std::vector<ReaderTask::Asked> ReaderTask::answer(const backbone::AdapterState& 
   generation.stop = prompt_.stop;
   generation.stop_tokens = service::end_tokens(*models_.decoder_tokenizer);
   generation.adapter = prepared.get();
+  const std::vector<backbone::TokenId> refusal =
+      service::refusal_beginning(*models_.decoder_tokenizer, validation_.no_answer());
   std::vector<Asked> asked;
   for (std::size_t i = 0; i < readings.size(); ++i) {
     const int64_t slots = contexts[i].slots();
     const int64_t position = contexts[i].next_position();
     const auto ask = [&](std::size_t q, bool answerable) {
       const ReaderQuestion& question = validation_.questions()[q];
+      backbone::KvCache& cache = contexts[i];
+      const backbone::ReadRequest read{&cache, question.question, backbone::Logits::last, false,
+                                       false,  prepared.get()};
+      const at::Tensor logits = models_.decoder->read({&read, 1}).front().logits;
+      const double evidence =
+          service::odds_against_refusal(*models_.decoder, cache, logits, refusal, prepared.get());
       asked.push_back({&question, answerable,
-                       backbone::generate(*models_.decoder, *models_.decoder_tokenizer, contexts[i],
-                                          question.question, generation)});
-      contexts[i].rewind(slots, position);
+                       backbone::generate_after(*models_.decoder, *models_.decoder_tokenizer, cache,
+                                                logits, generation),
+                       evidence});
+      cache.rewind(slots, position);
     };
     for (const std::size_t q : readings[i].questions) {
       ask(q, true);
@@ -126,33 +133,24 @@ learners::Validation ReaderTask::validate(const backbone::AdapterState& adapter)
           .metrics = {{"f1", 100 * f1 / questions}, {"em", 100 * em / questions}}};
 }
 
-ReaderCalibration ReaderTask::calibrate(const backbone::AdapterState& adapter) const {
+ConfidenceFit ReaderTask::calibrate(const backbone::AdapterState& adapter) const {
   const at::NoGradGuard no_gradient;
-  std::vector<CalibrationPoint> points;
-  ReaderCalibration calibration;
-  const auto refused_share = [&](const std::vector<std::vector<Reading>>& batches) {
-    double refused = 0;
-    double questions = 0;
+  std::vector<AskedReading> all;
+  for (const auto& batches : {validation_.once(), validation_.once_withheld()}) {
     for (const std::vector<Reading>& readings : batches) {
       std::vector<backbone::KvCache> contexts =
           contexts_.make(readings, validation_.documents(), room(readings));
       for (const Asked& asked : answer(adapter, readings, contexts)) {
-        questions += 1;
-        if (service::is_refusal(asked.answer.text, validation_.no_answer())) {
-          refused += 1;
-          continue;
-        }
-        const bool right =
-            asked.answerable && token_f1(asked.answer.text, asked.question->answers) >= 0.5;
-        points.push_back({asked.answer.mean_log_probability(), right});
+        all.push_back({.mean_log_probability = asked.answer.mean_log_probability(),
+                       .evidence = asked.evidence,
+                       .answerable = asked.answerable,
+                       .right = asked.answerable &&
+                                token_f1(asked.answer.text, asked.question->answers) >= 0.5,
+                       .refused = service::is_refusal(asked.answer.text, validation_.no_answer())});
       }
     }
-    return questions > 0 ? 100 * refused / questions : 0;
-  };
-  calibration.refused_answerable = refused_share(validation_.once());
-  calibration.refused_unanswerable = refused_share(validation_.once_withheld());
-  std::tie(calibration.intercept, calibration.slope) = fit_logistic(points);
-  return calibration;
+  }
+  return fit_confidence(all);
 }
 
 }  // namespace alluvium::experiments

@@ -9,19 +9,11 @@
 
 #include "alluvium/backbone/generation.h"
 #include "alluvium/learners/trainer.h"
+#include "confidence_fit.h"
 #include "reader_contexts.h"
 #include "reader_examples.h"
 
 namespace alluvium::experiments {
-
-/// How far a reader's probabilities can be trusted, over validation questions with and without their document.
-struct ReaderCalibration {
-  // confidence = 1 / (1 + exp(-(intercept + slope * mean log-probability of the answer's tokens)))
-  double intercept = 0;
-  double slope = 1;
-  double refused_answerable = 0;    ///< percent
-  double refused_unanswerable = 0;  ///< percent
-};
 
 struct ReaderTaskOptions {
   int64_t batches = 1;  ///< micro-batches of the whole run
@@ -44,14 +36,16 @@ class ReaderTask final : public learners::TrainingTask {
   /// Loss as above over the validation questions, and metrics f1 and em (percent) of greedy answers.
   learners::Validation validate(const backbone::AdapterState& adapter) override;
 
-  /// Platt scaling (Platt, 1999) of greedy answers: right means a token F1 of one half, an answer without its document is wrong.
-  ReaderCalibration calibrate(const backbone::AdapterState& adapter) const;
+  /// Asks every validation question over its document and, withheld, over the one BM25 would bring instead; right means a token F1 of
+  /// one half at least.
+  ConfidenceFit calibrate(const backbone::AdapterState& adapter) const;
 
  private:
   struct Asked {
     const ReaderQuestion* question;
     bool answerable;
     backbone::Generation answer;
+    double evidence;  // log-odds against a refusal
   };
 
   /// Greedy answers to every question of the readings, answerable ones first in each.

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <string>
 #include <unistd.h>
@@ -40,9 +41,11 @@ struct TrainReaderOptions {
   std::string name = "reader";
   int64_t version = 1;
   std::string decay = "linear";
+  std::string optimiser = "adamw";
   std::vector<std::string> projections;
   std::vector<std::string> presets = {"lossless"};
   std::string distractors = "title";
+  std::string memory_cache;
   learners::LoraOptions lora;
   learners::TrainerOptions trainer;
   ReaderExampleOptions examples;
@@ -133,6 +136,10 @@ void add_options(CLI::App& app, TrainReaderOptions& o) {
   app.add_option("--warm-up", o.trainer.rate.warm_up_steps, "steps");
   app.add_option("--decay", o.decay, "linear, cosine or none")
       ->check(CLI::IsMember({"linear", "cosine", "none"}));
+  app.add_option("--optimiser", o.optimiser,
+                 "adamw; apollo: its step sizes from a random projection of the gradient, a "
+                 "quarter of the moments; apollo-mini: one step size a matrix, a sixteenth")
+      ->check(CLI::IsMember({"adamw", "apollo", "apollo-mini"}));
   app.add_option("--weight-decay", o.trainer.adam_w.weight_decay, "decoupled, times the rate");
   app.add_option("--clip", o.trainer.clip_norm, "largest norm of a step's gradient");
   app.add_option("--rank", o.lora.rank, "of the adapter");
@@ -149,6 +156,9 @@ void add_options(CLI::App& app, TrainReaderOptions& o) {
   app.add_option("--preset", o.presets,
                  "codec presets of the memories trained on, one drawn for each reading")
       ->delimiter(',');
+  app.add_option("--memory-cache", o.memory_cache,
+                 "directory in which memories are kept for later epochs and runs; lossless takes "
+                 "some 4 MB a document of the default decoder, tiny a sixteenth");
   app.add_option("--distractors", o.distractors,
                  "bm25: among the ten it ranks highest for a question; title: of the same title; "
                  "random: any")
@@ -190,6 +200,15 @@ int train_reader(TrainReaderOptions& o, const std::vector<std::string>& argument
   o.trainer.rate.decay = o.decay == "linear"   ? learners::Decay::linear
                          : o.decay == "cosine" ? learners::Decay::cosine
                                                : learners::Decay::none;
+  if (o.optimiser != "adamw") {
+    o.trainer.optimiser = learners::OptimiserKind::apollo;
+    o.trainer.apollo.seed = o.examples.seed;
+  }
+  if (o.optimiser == "apollo-mini") {
+    o.trainer.apollo.rank = 1;
+    o.trainer.apollo.tensor_wise = true;
+    o.trainer.apollo.scale = 128;
+  }
   o.trainer.directory = o.out + "/training";
   o.trainer.identity = fmt::format("{}", fmt::join(arguments, "\n"));
   o.trainer.stop = &stop_asked;
@@ -220,7 +239,11 @@ int train_reader(TrainReaderOptions& o, const std::vector<std::string>& argument
     codecs.push_back(configuration.codec);
     codecs.back().preset = preset;
   }
-  const ReaderContexts contexts(models, configuration.prompt, codecs);
+  std::optional<MemoryFolder> folder;
+  if (!o.memory_cache.empty()) {
+    folder.emplace(o.memory_cache);
+  }
+  const ReaderContexts contexts(models, configuration.prompt, codecs, folder ? &*folder : nullptr);
   ReaderTask task(models, configuration.prompt, contexts, training, validation,
                   {.batches = o.trainer.rate.steps * o.trainer.parts,
                    .parts = o.trainer.parts,
@@ -229,9 +252,8 @@ int train_reader(TrainReaderOptions& o, const std::vector<std::string>& argument
                    .max_answer_tokens = configuration.answer.max_tokens});
   learners::Lora lora = make_lora(o, *models.decoder);
   fmt::print(stderr, "{} questions over {} documents, {} for validation; {} parameters; {}\n",
-             training.questions().size(), training.documents().size(),
-             validation.questions().size(), lora.parameters().numel(),
-             models.decoder->policy().reason);
+             training.questions().size(), training.asked_documents(), validation.questions().size(),
+             lora.parameters().numel(), models.decoder->policy().reason);
 
   catch_signals();
   StepLine line(o.trainer.rate.steps);
@@ -254,18 +276,15 @@ int train_reader(TrainReaderOptions& o, const std::vector<std::string>& argument
   manifest.created = now_utc();
   manifest.command = fmt::format("alluvium train reader {}", fmt::join(arguments, " "));
   manifest.data = fmt::format("{} questions over {} documents", training.questions().size(),
-                              training.documents().size());
+                              training.asked_documents());
   // Measured again: a run that was resumed after its best step no longer has the figures.
   const learners::Validation validation_of_best = task.validate(outcome.best);
   manifest.metrics = validation_of_best.metrics;
   manifest.metrics["validation_loss"] = validation_of_best.loss;
   manifest.metrics["training_seconds"] = outcome.seconds;
   manifest.metrics["steps"] = static_cast<double>(outcome.best_step);
-  const ReaderCalibration calibration = task.calibrate(outcome.best);
-  manifest.metrics["confidence_intercept"] = calibration.intercept;
-  manifest.metrics["confidence_slope"] = calibration.slope;
-  manifest.metrics["refused_answerable"] = calibration.refused_answerable;
-  manifest.metrics["refused_unanswerable"] = calibration.refused_unanswerable;
+  const ConfidenceFit calibration = task.calibrate(outcome.best);
+  write_confidence(calibration, manifest.metrics);
   fmt::print(stderr, "refused: {:.1f} % with the right document, {:.1f} % without it\n",
              calibration.refused_answerable, calibration.refused_unanswerable);
   if (o.examples.unanswerable_share > 0 || o.examples.hard_negatives > 0) {

@@ -11,10 +11,12 @@
 #include "alluvium/core/error.h"
 #include "alluvium/core/utf8.h"
 #include "alluvium/service/prompt.h"
+#include "alluvium/service/refusal.h"
 #include "answer_chunks.h"
 #include "answer_stream.h"
 #include "document_choice.h"
 #include "engine_tokenizer_mark.h"
+#include "reader_figures.h"
 
 namespace alluvium::service {
 
@@ -42,10 +44,11 @@ struct Answerer::Reading {
   memory_bank::ChunkRow chunk;
 };
 
-/// What is attended to.
+/// What the answer goes on from.
 struct Answerer::Context {
   backbone::KvCache cache;
-  at::Tensor logits;  // after the question, where it has been read already
+  at::Tensor logits;    // after the question, where it has been read
+  double evidence = 0;  // then: log-odds against a refusal; 0 when the reader declares none
 };
 
 namespace {
@@ -62,52 +65,8 @@ void weigh(std::vector<Citation>& citations) {
   }
 }
 
-constexpr const char* kRefusal = "I do not find this in what I have read";
-
-// For readers that bring no weights of their own: fitted for the first one shipped.
-constexpr ChoiceWeights kReaderChoice{.retrieval = 6, .question = 0.6, .evidence = 0.27};
-
-/// The configured weights where they are set, else the reader's own.
-ChoiceWeights choice_weights(const ChoiceConfiguration& configured, const LoadedReader* reader) {
-  ChoiceWeights weights = reader != nullptr ? kReaderChoice : ChoiceWeights{};
-  const auto set = [&](double& weight, double value, const char* fitted) {
-    if (value >= 0) {
-      weight = value;
-    } else if (reader != nullptr) {
-      const auto found = reader->manifest.metrics.find(fitted);
-      weight = found != reader->manifest.metrics.end() ? found->second : weight;
-    }
-  };
-  set(weights.retrieval, configured.retrieval_weight, "choice_retrieval_weight");
-  set(weights.question, configured.question_weight, "choice_question_weight");
-  set(weights.evidence, configured.evidence_weight, "choice_evidence_weight");
-  return weights;
-}
-
-// So many tokens tell a refusal from an answer that begins with the same word.
-constexpr std::size_t kRefusalTokens = 3;
-
-/// What this reader was taught to say where the documents have no answer.
-std::string refusal_of(const LoadedReader& reader) {
-  const auto found = reader.manifest.settings.find("no_answer");
-  return found == reader.manifest.settings.end() ? kRefusal : found->second;
-}
-
-/// Fills in `confidence` and `refused`.
-void judge(const LoadedReader* reader, const backbone::Generation& generation, Answer& answer) {
-  const double mean = generation.mean_log_probability();
-  answer.confidence = std::exp(mean);
-  if (reader == nullptr) {
-    return;
-  }
-  const auto& metrics = reader->manifest.metrics;
-  const auto intercept = metrics.find("confidence_intercept");
-  const auto slope = metrics.find("confidence_slope");
-  if (intercept != metrics.end() && slope != metrics.end()) {
-    answer.confidence = 1 / (1 + std::exp(-(intercept->second + slope->second * mean)));
-  }
-  answer.refused = is_refusal(answer.text, refusal_of(*reader));
-}
+/// 1 / (1 + exp(-x)).
+double logistic(double x) { return 1 / (1 + std::exp(-x)); }
 
 }  // namespace
 
@@ -132,30 +91,80 @@ Answer Answerer::answer(const Question& question, const backbone::TextCallback& 
   const LoadedReader* reader = readings.empty() ? nullptr : request.reader.get();
   Context context = attend(request, *codec, reader, memories, answer);
   answer.load_ms = part.elapsed_ms() - answer.choose_ms;
+  if (!context.logits.defined()) {
+    read_question(request, reader, context, answer);
+  }
 
+  answer.reader = reader != nullptr ? reader->label() : "none";
+  if (const double p = logistic(-context.evidence);
+      p > refuse_above(context_.configuration.reader, reader)) {
+    refuse(*reader, p, on_text, answer);
+    answer.first_token_ms = answer.total_ms = whole.elapsed_ms();
+    return answer;
+  }
   const double before_generation_ms = whole.elapsed_ms();
+  const backbone::Generation generation = generate(request, reader, context, on_text, answer);
+  answer.first_token_ms = before_generation_ms + generation.first_token_ms;
+  answer.total_ms = whole.elapsed_ms();
+  return answer;
+}
+
+std::vector<backbone::TokenId> Answerer::beginning_of_refusal(const LoadedReader* reader) const {
+  return declares_refusal(reader)
+             ? refusal_beginning(*context_.models.decoder_tokenizer, refusal_of(*reader))
+             : std::vector<backbone::TokenId>{};
+}
+
+void Answerer::read_question(const Request& request, const LoadedReader* reader, Context& context,
+                             Answer& answer) const {
+  const backbone::Decoder& decoder = *context_.models.decoder;
+  const backbone::Adapter* adapter = adapter_of(reader);
+  const backbone::ReadRequest read{&context.cache, request.tokens, backbone::Logits::last,
+                                   false,          false,          adapter};
+  context.logits = decoder.read({&read, 1}).front().logits;
+  context.evidence = odds_against_refusal(decoder, context.cache, context.logits,
+                                          beginning_of_refusal(reader), adapter);
+  if (answer.citations.size() == 1) {
+    answer.citations.front().evidence = context.evidence;
+  }
+}
+
+void Answerer::refuse(const LoadedReader& reader, double probability,
+                      const backbone::TextCallback& on_text, Answer& answer) {
+  answer.refused = true;
+  answer.text = refusal_of(reader);
+  answer.confidence = probability;
+  answer.log_probability = answer.mean_log_probability = std::log(probability);
+  const bool heard = !on_text || on_text(answer.text);
+  answer.finish =
+      backbone::to_string(heard ? backbone::FinishReason::stop : backbone::FinishReason::cancelled);
+}
+
+backbone::Generation Answerer::generate(const Request& request, const LoadedReader* reader,
+                                        Context& context, const backbone::TextCallback& on_text,
+                                        Answer& answer) const {
   // What may yet be withheld is not streamed.
   const double refuse_below = context_.configuration.reader.refuse_below;
   const bool may_refuse = reader != nullptr && refuse_below > 0;
   AnswerStream stream(on_text);
   backbone::GenerationOptions options = request.generation;
-  options.adapter = reader != nullptr ? reader->adapter.get() : nullptr;
-  const backbone::TextCallback on_piece = [&](std::string_view piece) {
-    // An empty piece only asks whether to go on.
-    return may_refuse ? !on_text || on_text("") : stream.push(piece);
-  };
-  const backbone::Decoder& decoder = *context_.models.decoder;
-  const backbone::Tokenizer& tokenizer = *context_.models.decoder_tokenizer;
-  const backbone::Generation generation =
-      context.logits.defined() ? backbone::generate_after(decoder, tokenizer, context.cache,
-                                                          context.logits, options, on_piece)
-                               : backbone::generate(decoder, tokenizer, context.cache,
-                                                    request.tokens, options, on_piece);
-
+  options.adapter = adapter_of(reader);
+  backbone::Generation generation =
+      backbone::generate_after(*context_.models.decoder, *context_.models.decoder_tokenizer,
+                               context.cache, context.logits, options, [&](std::string_view piece) {
+                                 // An empty piece only asks whether to go on.
+                                 return may_refuse ? !on_text || on_text("") : stream.push(piece);
+                               });
   answer.text = trim(generation.text);
-  answer.reader = reader != nullptr ? reader->label() : "none";
   answer.finish = backbone::to_string(generation.finish);
-  judge(reader, generation, answer);
+  answer.log_probability = generation.log_probability;
+  answer.mean_log_probability = generation.mean_log_probability();
+  answer.answer_tokens = static_cast<int64_t>(generation.tokens.size());
+  answer.confidence = confidence_of(reader, answer.mean_log_probability, context.evidence);
+  answer.refused = reader != nullptr && is_refusal(answer.text, refusal_of(*reader));
+  if (answer.refused && declares_refusal(reader)) {
+    answer.confidence = logistic(-context.evidence);
+  }
   if (may_refuse) {
     if (!answer.refused && answer.confidence < refuse_below) {
       answer.refused = true;
@@ -165,11 +174,7 @@ Answer Answerer::answer(const Question& question, const backbone::TextCallback& 
       answer.finish = backbone::to_string(backbone::FinishReason::cancelled);
     }
   }
-  answer.log_probability = generation.log_probability;
-  answer.answer_tokens = static_cast<int64_t>(generation.tokens.size());
-  answer.first_token_ms = before_generation_ms + generation.first_token_ms;
-  answer.total_ms = whole.elapsed_ms();
-  return answer;
+  return generation;
 }
 
 Answerer::Request Answerer::check(const Question& question) const {
@@ -347,17 +352,13 @@ Answerer::Context Answerer::attend(const Request& request, const Codec& codec,
                                    const std::vector<std::shared_ptr<const Memory>>& memories,
                                    Answer& answer) const {
   const backbone::Decoder& decoder = *context_.models.decoder;
+  const std::vector<backbone::TokenId> refusal = beginning_of_refusal(reader);
+  const int64_t room = request.room() + static_cast<int64_t>(refusal.size());
   if (memories.size() < 2 || !request.chooses) {
-    Context context{decoder.start(codec.to_prefix(memories, request.room()), request.room()), {}};
+    Context context{decoder.start(codec.to_prefix(memories, room), room), {}};
     answer.memory_slots = std::llround(context.cache.mean_slots());
     return context;
   }
-  std::vector<backbone::TokenId> refusal;
-  if (reader != nullptr && reader->manifest.settings.count("no_answer") > 0) {
-    refusal = context_.models.decoder_tokenizer->encode(" " + refusal_of(*reader));
-    refusal.resize(std::min(refusal.size(), kRefusalTokens));
-  }
-  const int64_t room = request.room() + static_cast<int64_t>(refusal.size());
   std::vector<Candidate> candidates;
   for (std::size_t i = 0; i < memories.size(); ++i) {
     candidates.push_back({.cache = decoder.start(codec.to_prefix({&memories[i], 1}, room), room),
@@ -367,9 +368,7 @@ Answerer::Context Answerer::attend(const Request& request, const Codec& codec,
   const Stopwatch watch;
   const std::size_t best =
       choose_document(decoder, candidates,
-                      {.tokens = request.tokens,
-                       .refusal = refusal,
-                       .adapter = reader != nullptr ? reader->adapter.get() : nullptr},
+                      {.tokens = request.tokens, .refusal = refusal, .adapter = adapter_of(reader)},
                       choice_weights(context_.configuration.answer.choice, reader));
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     answer.citations[i].weight = candidates[i].weight;
@@ -381,7 +380,7 @@ Answerer::Context Answerer::attend(const Request& request, const Codec& codec,
   answer.choose_ms = watch.elapsed_ms();
   answer.memory_slots = std::llround(candidates[best].cache.mean_slots()) -
                         static_cast<int64_t>(request.tokens.size());
-  return {std::move(candidates[best].cache), candidates[best].logits};
+  return {std::move(candidates[best].cache), candidates[best].logits, candidates[best].evidence};
 }
 
 std::shared_ptr<const Memory> Answerer::find_memory(const Reading& reading,

@@ -60,6 +60,14 @@ class Answerer {
                  const LoadedReader* reader,
                  const std::vector<std::shared_ptr<const memory_bank::Memory>>& memories,
                  Answer& answer) const;
+  std::vector<backbone::TokenId> beginning_of_refusal(const LoadedReader* reader) const;
+  void read_question(const Request& request, const LoadedReader* reader, Context& context,
+                     Answer& answer) const;
+  static void refuse(const LoadedReader& reader, double probability,
+                     const backbone::TextCallback& on_text, Answer& answer);
+  backbone::Generation generate(const Request& request, const LoadedReader* reader,
+                                Context& context, const backbone::TextCallback& on_text,
+                                Answer& answer) const;
   std::shared_ptr<const memory_bank::Memory> find_memory(const Reading& reading,
                                                          const Digest& fingerprint) const;
 

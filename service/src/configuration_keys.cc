@@ -84,6 +84,7 @@ std::vector<ConfigurationKey> make_keys() {
       {"answer.max_chunks", ALLUVIUM_FIELD(answer.max_chunks), 1, 1000},
 
       {"reader.initial", ALLUVIUM_FIELD(reader.initial)},
+      {"reader.refuse_above", ALLUVIUM_FIELD(reader.refuse_above), -1, 1},
       {"reader.refuse_below", ALLUVIUM_FIELD(reader.refuse_below), 0, 1},
 
       {"ingest.batch_tokens", ALLUVIUM_FIELD(ingest.batch_tokens), 1, 1 << 24},

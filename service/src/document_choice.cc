@@ -5,12 +5,9 @@
 #include <functional>
 #include <numeric>
 
-#include <ATen/ops/gather.h>
-#include <ATen/ops/logsumexp.h>
-#include <ATen/ops/sub.h>
-#include <ATen/ops/tensor.h>
-
 #include "alluvium/core/error.h"
+#include "alluvium/service/refusal.h"
+#include "token_scores.h"
 
 namespace alluvium::service {
 namespace {
@@ -19,29 +16,6 @@ using backbone::TokenId;
 
 // Logits of so many rows are in memory at once: about 100 MB with the default vocabulary.
 constexpr int64_t kRowsAtOnce = 512;
-
-constexpr double kSurest = 20;
-
-/// ln p of tokens[i + 1] after tokens[i], from logits [tokens, vocabulary].
-std::vector<double> following_log_probabilities(const at::Tensor& logits,
-                                                std::span<const TokenId> tokens) {
-  const auto rows = static_cast<int64_t>(tokens.size()) - 1;
-  if (rows == 0) {
-    return {};
-  }
-  std::vector<int64_t> next(tokens.begin() + 1, tokens.end());
-  const at::Tensor head = logits.narrow(0, 0, rows);
-  const at::Tensor index = at::tensor(next).unsqueeze(1).to(logits.device());
-  const at::Tensor scores =
-      at::sub(at::gather(head, 1, index).squeeze(1), at::logsumexp(head, 1)).cpu().contiguous();
-  const auto* values = scores.const_data_ptr<float>();
-  return {values, values + rows};
-}
-
-double log_odds_against(double log_probability) {
-  const double p = std::min(std::exp(log_probability), 1 - 1e-12);
-  return std::clamp(std::log1p(-p) - std::log(std::max(p, 1e-12)), -kSurest, kSurest);
-}
 
 using Handler = std::function<void(Candidate&, const backbone::ReadResult&)>;
 
@@ -71,8 +45,8 @@ void read_all(const backbone::Decoder& decoder, std::span<Candidate> candidates,
               const ChoiceQuestion& question) {
   const std::size_t asked = question.tokens.size();
   const auto tell_question = [&](Candidate& candidate, const backbone::ReadResult& result) {
-    const auto scores = following_log_probabilities(
-        result.logits.narrow(0, 0, static_cast<int64_t>(asked)), question.tokens);
+    const auto scores = token_log_probabilities(
+        result.logits.narrow(0, 0, static_cast<int64_t>(asked) - 1), question.tokens.subspan(1));
     candidate.question_log_probability = std::accumulate(scores.begin(), scores.end(), 0.0);
   };
   if (question.adapter != nullptr) {
@@ -87,10 +61,10 @@ void read_all(const backbone::Decoder& decoder, std::span<Candidate> candidates,
     const auto last = static_cast<int64_t>(asked) - 1;
     candidate.logits = result.logits.select(0, last).clone();
     if (!question.refusal.empty()) {
-      const auto scores = following_log_probabilities(
-          result.logits.narrow(0, last, static_cast<int64_t>(question.refusal.size()) + 1),
-          std::span<const TokenId>(tokens).subspan(asked - 1));
-      candidate.evidence = log_odds_against(std::accumulate(scores.begin(), scores.end(), 0.0));
+      const auto scores = token_log_probabilities(
+          result.logits.narrow(0, last, static_cast<int64_t>(question.refusal.size())),
+          question.refusal);
+      candidate.evidence = odds_against_refusal(std::accumulate(scores.begin(), scores.end(), 0.0));
     }
   };
   read_over(decoder, candidates, tokens, question.adapter, question.refusal.size(), tell_rest);

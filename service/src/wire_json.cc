@@ -64,6 +64,7 @@ std::string answer_to_json(const Answer& answer) {
               {"refused", answer.refused},
               {"confidence", answer.confidence},
               {"log_probability", answer.log_probability},
+              {"mean_log_probability", answer.mean_log_probability},
               {"finish", answer.finish},
               {"prompt_tokens", answer.prompt_tokens},
               {"memory_slots", answer.memory_slots},
@@ -90,7 +91,9 @@ void read_answer_json(std::string_view text, Answer& answer) {
     item.at("answer_tokens").get_to(answer.answer_tokens);
     item.at("retrieve_ms").get_to(answer.retrieve_ms);
     item.at("load_ms").get_to(answer.load_ms);
-    answer.choose_ms = item.value("choose_ms", 0.0);  // likewise
+    // Likewise.
+    answer.choose_ms = item.value("choose_ms", 0.0);
+    answer.mean_log_probability = item.value("mean_log_probability", 0.0);
     item.at("first_token_ms").get_to(answer.first_token_ms);
     item.at("total_ms").get_to(answer.total_ms);
   });

@@ -6,6 +6,7 @@
 
 #include "alluvium/backbone/decoder.h"
 #include "alluvium/backbone/safetensors.h"
+#include "alluvium/core/error.h"
 #include "alluvium/experiments/training.h"
 #include "alluvium/learners/adapter_file.h"
 #include "support/catch.h"
@@ -111,6 +112,41 @@ TEST_CASE("train reader: from JSON lines to an adapter that loads, over several 
   const std::string again = bench.directory / "again";
   REQUIRE(experiments::run_train(bench.arguments(again, 4)) == 0);
   CHECK(at::equal(parameters_of(again), before));
+}
+
+TEST_CASE("train reader: memories kept on the disk train as those made anew",
+          "[experiments][train]") {
+  if (!default_encoder_path()) {
+    WARN("skipped: the default encoder is not installed");
+    return;
+  }
+  const Bench bench;
+  const auto train = [&](const std::string& name, bool cached) {
+    const std::string out = bench.directory / name;
+    std::vector<std::string> arguments = bench.arguments(out, 4);
+    if (cached) {
+      arguments.insert(arguments.end(), {"--memory-cache", bench.directory / "memories"});
+    }
+    REQUIRE(experiments::run_train(arguments) == 0);
+    return parameters_of(out);
+  };
+  const at::Tensor expected = train("made", false);
+  CHECK(at::equal(train("kept", true), expected));
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(bench.directory / "memories")) {
+    CHECK(entry.path().extension() == ".kv");
+    files.push_back(entry.path());
+  }
+  REQUIRE(files.size() > 6);  // two codecs
+  CHECK(at::equal(train("found", true), expected));
+  // A damaged one is made again.
+  std::filesystem::resize_file(files.front(), std::filesystem::file_size(files.front()) - 1);
+  CHECK(at::equal(train("mended", true), expected));
+  // Where none can be kept the run ends with the reason.
+  std::ofstream(bench.directory / "file") << "x";
+  std::vector<std::string> arguments = bench.arguments(bench.directory / "nowhere", 4);
+  arguments.insert(arguments.end(), {"--memory-cache", bench.directory / "file"});
+  CHECK_THROWS_AS(experiments::run_train(arguments), ResourceExhausted);
 }
 
 TEST_CASE("train reader: what validates is not trained on, also where both come from one file",

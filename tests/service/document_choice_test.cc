@@ -2,11 +2,13 @@
 
 #include <cmath>
 
+#include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 
 #include "alluvium/backbone/generation.h"
 #include "alluvium/core/error.h"
 #include "alluvium/service/prompt.h"
+#include "alluvium/service/refusal.h"
 #include "support/catch.h"
 #include "support/paths.h"
 #include "tiny_engine.h"
@@ -126,6 +128,42 @@ TEST_CASE("document choice: weights are a softmax over the configured figures",
   CHECK(choose(0, 0, {}).first == 0);
   CHECK_THAT(choose(0, 0, {}).second, WithinAbs(0.5, 1e-9));
   CHECK(choose(1, 3, {.retrieval = 0}).first == 0);
+}
+
+TEST_CASE(
+    "refusal: the odds are those of its tokens read one after another, and the cache is left as it "
+    "was",
+    "[service][refusal]") {
+  const Choice c;
+  const std::vector<TokenId> question = c.tokens("How many piers?");
+  const auto read = [&](Candidate& over) {
+    const backbone::ReadRequest request{
+        .cache = &over.cache, .tokens = question, .logits = backbone::Logits::last};
+    return c.models.decoder->read({&request, 1}).front().logits;
+  };
+  Candidate over = c.candidate("Nine piers.", 1);
+  const at::Tensor logits = read(over);
+  const int64_t slots = over.cache.slots();
+  const auto likeliest = static_cast<TokenId>(logits.argmax().item<int64_t>());
+  const auto unlikeliest = static_cast<TokenId>(logits.argmin().item<int64_t>());
+  const auto odds = [&](const std::vector<TokenId>& refusal) {
+    return odds_against_refusal(*c.models.decoder, over.cache, logits, refusal, nullptr);
+  };
+  const auto exact = [&](const std::vector<TokenId>& refusal) {
+    Candidate alone = c.candidate("Nine piers.", 1);
+    return odds_against_refusal(
+        sum(score_tokens(*c.models.decoder, alone.cache, question, refusal)));
+  };
+  REQUIRE(logits.softmax(0).max().item<float>() > 0.01F);
+  const std::vector<TokenId> whole = {likeliest, 5, 9};
+  CHECK_THAT(odds(whole), WithinAbs(exact(whole), 1e-3));
+  CHECK(over.cache.slots() == slots);
+  REQUIRE(logits.softmax(0).min().item<float>() < 0.01F);
+  CHECK_THAT(odds({unlikeliest, 5, 9}), WithinAbs(exact({unlikeliest}), 1e-3));
+  CHECK(odds({}) == 0);
+  CHECK(odds_against_refusal(0.0) == -20);
+  CHECK(odds_against_refusal(-100.0) == 20);
+  CHECK_THAT(odds_against_refusal(std::log(0.25)), WithinAbs(std::log(3.0), 1e-12));
 }
 
 TEST_CASE("document choice: nothing to choose from is refused", "[service][document_choice]") {

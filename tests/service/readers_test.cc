@@ -1,6 +1,7 @@
 #include "alluvium/service/readers.h"
 
 #include <atomic>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -26,7 +27,8 @@ using service::Engine;
 
 /// A reader strong enough to change what the tiny decoder says, saved as an adapter.
 std::string save_reader(const service::Models& models, const std::string& directory,
-                        const std::string& name, int64_t version, uint64_t seed) {
+                        const std::string& name, int64_t version, uint64_t seed,
+                        const std::map<std::string, std::string>& settings = {}) {
   learners::LoraOptions options;
   options.rank = 2;
   options.alpha = 4;
@@ -46,6 +48,7 @@ std::string save_reader(const service::Models& models, const std::string& direct
   manifest.name = name;
   manifest.version = version;
   manifest.metrics["f1"] = 50;
+  manifest.settings = settings;
   const std::string path = fmt::format("{}/{}-{}", directory, name, version);
   learners::save_adapter(path, state, manifest);
   return path;
@@ -286,6 +289,108 @@ TEST_CASE("readers: one for another decoder is refused by name, and the active o
   CHECK(e.ask().reader == "first@1");
   CHECK_THROWS_AS(e.engine->readers().load(elsewhere / "nothing"), InvalidArgument);
   CHECK_THROWS_WITH(e.ask("foreign"), Catch::Contains("first@1"));
+}
+
+TEST_CASE("readers: where a refusal is likelier than the threshold nothing is answered",
+          "[service][readers]") {
+  ReadEngine e;
+  const auto ask = [&](double refuse_above, const std::string& reader) {
+    e.configuration.reader.refuse_above = refuse_above;
+    e.start();
+    publish(*e.engine, kHarbours);
+    e.engine->readers().load(reader);
+    service::Question question = ask_for("piers of Oslo");
+    question.top_k = GENERATE(1, 2);
+    std::string streamed;
+    const Answer answer = e.engine->ask(question, [&](std::string_view piece) {
+      streamed += piece;
+      return true;
+    });
+    CHECK(streamed == answer.text);
+    CHECK(answer.reader == "careful@1");
+    CHECK(answer.citations.front().id == "oslo");
+    return answer;
+  };
+  const std::string careful =
+      save_reader(e.models, e.directory.path(), "careful", 1, 1, {{"no_answer", "nobody says so"}});
+  SECTION("no probability is below nothing") {
+    const Answer refused = ask(0, careful);
+    CHECK(refused.refused);
+    CHECK(refused.text == "nobody says so");
+    CHECK(refused.finish == "stop");
+    CHECK(refused.answer_tokens == 0);
+    const double odds = refused.citations.front().evidence;
+    CHECK(odds != 0);
+    CHECK_THAT(refused.confidence, Catch::WithinAbs(1 / (1 + std::exp(odds)), 1e-9));
+    CHECK_THAT(refused.log_probability, Catch::WithinAbs(std::log(refused.confidence), 1e-9));
+  }
+  SECTION("nor above certainty, which is the threshold of a reader that brings none") {
+    CHECK_FALSE(ask(1, careful).refused);
+    CHECK_FALSE(ask(-1, careful).refused);
+  }
+  SECTION("a reader that was taught no refusal is never cut short") {
+    const Answer answer = ask(0, e.reader("careful", 1, 1));
+    CHECK_FALSE(answer.refused);
+    CHECK(answer.citations.front().evidence == 0);
+  }
+}
+
+TEST_CASE(
+    "readers: eight clients over sockets and fifty swaps, no error and every answer of one version",
+    "[service][readers]") {
+  ReadEngine e;
+  publish(*e.engine, kHarbours);
+  e.configuration.endpoint.port = 0;
+  e.configuration.endpoint.events_port = 0;
+  service::Endpoint endpoint(e.configuration.endpoint, e.configuration.ingest);
+  endpoint.start(*e.engine);
+  service::ClientOptions options;
+  options.endpoint = endpoint.address();
+  service::Client operator_client(options);
+  const std::vector<std::string> paths = {e.reader("a", 1, 1), e.reader("b", 1, 2)};
+  std::map<std::string, std::string> expected;
+  for (const std::string& path : paths) {
+    operator_client.load_reader(path);
+    const Answer answer = e.ask();
+    expected[answer.reader] = answer.text;
+  }
+  REQUIRE(expected.at("a@1") != expected.at("b@1"));
+
+  std::atomic<bool> done{false};
+  std::atomic<int64_t> asked{0};
+  std::atomic<int64_t> of_a{0};
+  std::atomic<int64_t> wrong{0};
+  std::atomic<int64_t> errors{0};
+  std::vector<std::jthread> clients;
+  for (int i = 0; i < 8; ++i) {
+    clients.emplace_back([&] {
+      service::Client client(options);
+      while (!done) {
+        try {
+          const Answer answer = client.ask(ask_for("piers of Oslo"));
+          const auto found = expected.find(answer.reader);
+          wrong += found == expected.end() || found->second != answer.text ? 1 : 0;
+          of_a += answer.reader == "a@1" ? 1 : 0;
+        } catch (const Error&) {
+          ++errors;
+        }
+        ++asked;
+      }
+    });
+  }
+  for (int64_t swap = 0; swap < 50; ++swap) {
+    operator_client.load_reader(paths[static_cast<std::size_t>(swap) % 2]);
+    // Some answers between two swaps, so that either version gives some.
+    for (const int64_t before = asked; asked < before + 4;) {
+      std::this_thread::yield();
+    }
+  }
+  done = true;
+  clients.clear();
+  CHECK(errors == 0);
+  CHECK(wrong == 0);
+  CHECK(of_a > 0);
+  CHECK(of_a < asked);
 }
 
 TEST_CASE("readers: a stored reader that is damaged is left out and reported",

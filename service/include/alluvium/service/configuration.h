@@ -44,7 +44,7 @@ struct ChoiceConfiguration {
   double question_weight = -1;   ///< of the question's log-probability over the memory
   double evidence_weight = -1;   ///< of the log-odds that the reader does not refuse
   /// Candidates with less than this share of the highest retrieval score are not read
-  double least_share = 0.65;
+  double least_share = 0.75;
 };
 
 struct AnswerConfiguration {
@@ -64,6 +64,8 @@ struct AnswerConfiguration {
 struct ReaderConfiguration {
   /// The first reader of a new instance: a directory, "none", or "auto" for the installed one that fits the decoder.
   std::string initial = "auto";
+  /// Nothing is answered where the reader's probability of refusing is above this, in [0, 1]; below 0 = the reader's own threshold
+  double refuse_above = -1;
   double refuse_below = 0;  ///< answers of less confidence are withheld; 0 = none
 };
 

@@ -66,7 +66,8 @@ struct Citation {
   double score = 0;  ///< retrieval score
   /// Natural log-probability of the question over this memory; 0 when there was nothing to choose
   double question_log_probability = 0;
-  double evidence = 0;  ///< likewise: natural log-odds that the reader does not refuse
+  /// Natural log-odds that the reader does not refuse; 0 when it declares no refusal, or several documents were attended to at once
+  double evidence = 0;
 };
 
 struct Answer {
@@ -83,12 +84,13 @@ struct Answer {
   /// The reader found no answer in what was read, or was too unsure of it; `text` says so
   bool refused = false;
   /// In [0, 1], that the answer is right: calibrated when the reader brings its calibration, else the
-  /// geometric mean of the tokens' probabilities
+  /// geometric mean of the tokens' probabilities. Of a refusal: the probability of refusing, when the reader declares one
   double confidence = 0;
-  double log_probability = 0;
-  std::string finish;         ///< stop | length | cancelled
-  int64_t prompt_tokens = 0;  ///< question tokens read
-  int64_t memory_slots = 0;   ///< slots attended to beside the question
+  double log_probability = 0;       ///< of the answer's tokens and its end
+  double mean_log_probability = 0;  ///< likewise, of one of them
+  std::string finish;               ///< stop | length | cancelled
+  int64_t prompt_tokens = 0;        ///< question tokens read
+  int64_t memory_slots = 0;         ///< slots attended to beside the question
   int64_t answer_tokens = 0;
   double retrieve_ms = 0;
   double load_ms = 0;         ///< memories to prefix (for text: reading)

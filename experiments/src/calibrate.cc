@@ -1,4 +1,4 @@
-// alluvium calibrate: publish, ask with several candidates, fit.
+// alluvium calibrate: publish, ask with several candidates, with the right document and without it; fit.
 #include <algorithm>
 #include <cstdio>
 #include <string>
@@ -11,6 +11,7 @@
 #include "alluvium/experiments/qa_bench.h"
 #include "alluvium/learners/adapter_file.h"
 #include "choice_fit.h"
+#include "confidence_fit.h"
 #include "settings.h"
 #include "temporary_directory.h"
 
@@ -30,6 +31,16 @@ ChoiceSet to_choice_set(const QaAnswer& given) {
          .right = std::count(given.documents.begin(), given.documents.end(), citation.id) > 0});
   }
   return set;
+}
+
+AskedReading to_asked_reading(const QaAnswer& given) {
+  const bool answerable = given.retrieval == "gold";
+  const auto& citations = given.answer.citations;
+  return {.mean_log_probability = given.answer.mean_log_probability,
+          .evidence = citations.empty() ? 0 : citations.front().evidence,
+          .answerable = answerable,
+          .right = answerable && given.f1 >= 50,
+          .refused = given.answer.refused};
 }
 
 /// Percent of the sets whose first alternative by these weights is right.
@@ -58,8 +69,9 @@ int run_calibrate(const std::vector<std::string>& arguments) {
   bool write = false;
   Settings settings;
   CLI::App app(
-      "Fit the weights by which one document is chosen among several candidates, on questions with "
-      "known documents that no later measurement uses.",
+      "Fit the weights by which one document is chosen among several candidates, and what a "
+      "reader's confidence and its refusals are worth, on questions with known documents that no "
+      "later measurement uses.",
       "alluvium calibrate");
   app.add_option("--documents", options.documents, "JSON lines: id, title, text")->required();
   app.add_option("--questions", options.questions,
@@ -68,7 +80,7 @@ int run_calibrate(const std::vector<std::string>& arguments) {
   app.add_option("--candidates", candidates, "documents considered for a question; 2..10");
   app.add_option("--reader", options.readers[0],
                  "none, active (the one of the configuration), or an adapter's directory");
-  app.add_flag("--write", write, "put the weights into the manifest of the adapter in --reader");
+  app.add_flag("--write", write, "put all of it into the manifest of the adapter in --reader");
   app.add_option("--limit", options.limit, "questions asked, drawn by the seed; 0 = all");
   app.add_option("--seed", options.seed, "of the draw");
   settings.add_to(app);
@@ -85,10 +97,17 @@ int run_calibrate(const std::vector<std::string>& arguments) {
   options.configuration = settings.configuration();
   options.configuration.directory = directory.path();
   options.configuration.answer.choice.least_share = 0;  // the unlikely ones tell something, too
+  options.configuration.reader.refuse_above = 1;        // and so do those that would be refused
+  if (reader != "none") {
+    options.retrievals = {"hybrid", "gold", "withheld"};
+  }
 
   std::vector<ChoiceSet> sets;
+  std::vector<AskedReading> asked;
   for (const QaAnswer& given : measure_qa(options).answers) {
-    if (!given.documents.empty()) {
+    if (given.retrieval != "hybrid") {
+      asked.push_back(to_asked_reading(given));
+    } else if (!given.documents.empty()) {
       sets.push_back(to_choice_set(given));
     }
   }
@@ -99,6 +118,12 @@ int run_calibrate(const std::vector<std::string>& arguments) {
       "[answer]\nretrieval_weight = {:.3f}\nquestion_weight = {:.4f}\n"
       "evidence_weight = {:.4f}\n",
       weights[0], weights[1], weights[2]);
+  const ConfidenceFit confidence = fit_confidence(asked);
+  if (reader != "none") {
+    fmt::print("[reader]\nrefuse_above = {:.4f}\n", confidence.refuse_above);
+    fmt::print("refused by it: {:.1f} % with the right document, {:.1f} % without it\n",
+               confidence.refused_answerable, confidence.refused_unanswerable);
+  }
   if (write) {
     const service::Models models = service::load_models(options.configuration);
     learners::StoredAdapter stored =
@@ -106,6 +131,7 @@ int run_calibrate(const std::vector<std::string>& arguments) {
     stored.manifest.metrics["choice_retrieval_weight"] = weights[0];
     stored.manifest.metrics["choice_question_weight"] = weights[1];
     stored.manifest.metrics["choice_evidence_weight"] = weights[2];
+    write_confidence(confidence, stored.manifest.metrics);
     learners::save_adapter(reader, stored.state, stored.manifest);
     fmt::print(stderr, "written to {}/manifest.json\n", reader);
   }

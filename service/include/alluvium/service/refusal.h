@@ -1,0 +1,35 @@
+// What a reader says where the documents hold no answer, and how near it is to saying so.
+//
+// Purpose: a reader trained on withheld documents puts probability on its refusal (docs/adr/0006) long before the refusal is its likeliest
+//          answer. That probability, known before the first token, decides whether to answer at all, which document to answer from, and
+//          how sure an answer is.
+// Source : unanswerable questions of SQuAD 2.0, Rajpurkar et al., 2018, section 5 (a threshold on the no-answer score).
+// Threads: functions of their arguments; a cache belongs to the calling thread.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "alluvium/backbone/decoder.h"
+#include "alluvium/backbone/tokenizer.h"
+
+namespace alluvium::service {
+
+/// How a refusal begins after a question: so many tokens tell it from an answer that begins with the same word.
+std::vector<backbone::TokenId> refusal_beginning(const backbone::Tokenizer& tokenizer,
+                                                 const std::string& refusal);
+
+/// Natural log of the odds against a refusal of this log-probability; in [-20, 20].
+double odds_against_refusal(double log_probability);
+
+/// The same over a cache that stands after a question, whose next token has `logits` (float32 [vocabulary]). Where the refusal's first
+/// token has less than 1 % the others are not read, and the odds are those against it alone. The cache comes back as it was; it must have
+/// room for the refusal. 0 for an empty refusal.
+double odds_against_refusal(const backbone::Decoder& decoder, backbone::KvCache& cache,
+                            const at::Tensor& logits, std::span<const backbone::TokenId> refusal,
+                            const backbone::Adapter* adapter);
+
+}  // namespace alluvium::service

@@ -1,0 +1,51 @@
+#include "alluvium/service/refusal.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "token_scores.h"
+
+namespace alluvium::service {
+namespace {
+
+using backbone::TokenId;
+
+constexpr std::size_t kRefusalTokens = 3;
+constexpr double kSurest = 20;
+constexpr double kUnlikely = 0.01;
+
+}  // namespace
+
+std::vector<TokenId> refusal_beginning(const backbone::Tokenizer& tokenizer,
+                                       const std::string& refusal) {
+  std::vector<TokenId> tokens = tokenizer.encode(" " + refusal);
+  tokens.resize(std::min(tokens.size(), kRefusalTokens));
+  return tokens;
+}
+
+double odds_against_refusal(double log_probability) {
+  const double p = std::min(std::exp(log_probability), 1 - 1e-12);
+  return std::clamp(std::log1p(-p) - std::log(std::max(p, 1e-12)), -kSurest, kSurest);
+}
+
+double odds_against_refusal(const backbone::Decoder& decoder, backbone::KvCache& cache,
+                            const at::Tensor& logits, std::span<const TokenId> refusal,
+                            const backbone::Adapter* adapter) {
+  if (refusal.empty()) {
+    return 0;
+  }
+  double log_probability = token_log_probabilities(logits.unsqueeze(0), refusal.first(1)).front();
+  if (refusal.size() > 1 && log_probability >= std::log(kUnlikely)) {
+    const auto read = refusal.first(refusal.size() - 1);
+    const backbone::ReadRequest request{&cache, read, backbone::Logits::all, false, false, adapter};
+    const at::Tensor after = decoder.read({&request, 1}).front().logits;
+    for (const double score : token_log_probabilities(after, refusal.subspan(1))) {
+      log_probability += score;
+    }
+    const auto back = static_cast<int64_t>(read.size());
+    cache.rewind(cache.slots() - back, cache.next_position() - back);
+  }
+  return odds_against_refusal(log_probability);
+}
+
+}  // namespace alluvium::service
