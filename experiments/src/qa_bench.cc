@@ -118,6 +118,7 @@ int run_qa_bench(const std::vector<std::string>& arguments) {
   QaBenchOptions options;
   std::string json;
   std::string answers;
+  std::string store;
   Settings settings;
   CLI::App app("Publish documents, ask questions with known answers, and compare the codecs.",
                "alluvium bench qa");
@@ -145,6 +146,9 @@ int run_qa_bench(const std::vector<std::string>& arguments) {
   app.add_option("--seed", options.seed, "of the draw");
   app.add_flag("--over-sockets", options.over_sockets,
                "publish and ask through ZeroMQ on a free port");
+  app.add_option("--store", store,
+                 "directory in which the published documents stay for later runs; default: a "
+                 "temporary one");
   app.add_option("--json", json, "write the result to this file");
   app.add_option("--answers", answers, "write every answer to this file, as JSON lines");
   settings.add_to(app);
@@ -153,7 +157,7 @@ int run_qa_bench(const std::vector<std::string>& arguments) {
   }
   const TemporaryDirectory directory;
   options.configuration = settings.configuration();
-  options.configuration.directory = directory.path();
+  options.configuration.directory = store.empty() ? directory.path() : store;
   const QaReport measured = measure_qa(options);
   std::fputs(to_markdown(to_rows(measured.rows)).c_str(), stdout);
   for (const auto& table : {to_rows(measured.recall), to_rows(measured.confidence)}) {
