@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <thread>
 
 #include <ATen/ops/empty.h>
@@ -76,6 +77,20 @@ struct ReadEngine {
   service::Models models = make_tiny_models(directory.path());
   service::Configuration configuration = tiny_configuration(directory.path());
   std::unique_ptr<Engine> engine;
+};
+
+/// The engine behind sockets on free ports.
+struct Served {
+  explicit Served(ReadEngine& e) {
+    e.configuration.endpoint.port = 0;
+    e.configuration.endpoint.events_port = 0;
+    endpoint.emplace(e.configuration.endpoint, e.configuration.ingest);
+    endpoint->start(*e.engine);
+    options.endpoint = endpoint->address();
+  }
+
+  std::optional<service::Endpoint> endpoint;
+  service::ClientOptions options;
 };
 
 /// Every file of the instance that holds memories, by name.
@@ -204,13 +219,8 @@ TEST_CASE("readers: listed, loaded, asked, rolled back and unloaded over sockets
           "[service][readers]") {
   ReadEngine e;
   publish(*e.engine, kHarbours);
-  e.configuration.endpoint.port = 0;
-  e.configuration.endpoint.events_port = 0;
-  service::Endpoint endpoint(e.configuration.endpoint, e.configuration.ingest);
-  endpoint.start(*e.engine);
-  service::ClientOptions options;
-  options.endpoint = endpoint.address();
-  service::Client client(options);
+  const Served served(e);
+  service::Client client(served.options);
   CHECK(client.readers().empty());
   CHECK(client.load_reader(e.reader("first", 1, 1)).size() == 1);
   const auto both = client.load_reader(e.reader("second", 2, 2));
@@ -340,13 +350,8 @@ TEST_CASE(
     "[service][readers]") {
   ReadEngine e;
   publish(*e.engine, kHarbours);
-  e.configuration.endpoint.port = 0;
-  e.configuration.endpoint.events_port = 0;
-  service::Endpoint endpoint(e.configuration.endpoint, e.configuration.ingest);
-  endpoint.start(*e.engine);
-  service::ClientOptions options;
-  options.endpoint = endpoint.address();
-  service::Client operator_client(options);
+  const Served served(e);
+  service::Client operator_client(served.options);
   const std::vector<std::string> paths = {e.reader("a", 1, 1), e.reader("b", 1, 2)};
   std::map<std::string, std::string> expected;
   for (const std::string& path : paths) {
@@ -364,7 +369,7 @@ TEST_CASE(
   std::vector<std::jthread> clients;
   for (int i = 0; i < 8; ++i) {
     clients.emplace_back([&] {
-      service::Client client(options);
+      service::Client client(served.options);
       while (!done) {
         try {
           const Answer answer = client.ask(ask_for("piers of Oslo"));
