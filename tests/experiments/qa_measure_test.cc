@@ -1,9 +1,12 @@
 #include <fstream>
 
+#include "alluvium/backbone/decoder.h"
 #include "alluvium/core/error.h"
 #include "alluvium/experiments/bench.h"
 #include "alluvium/experiments/calibration.h"
 #include "alluvium/experiments/qa_bench.h"
+#include "alluvium/learners/adapter_file.h"
+#include "alluvium/learners/lora.h"
 #include "support/catch.h"
 #include "support/paths.h"
 #include "support/synthetic_checkpoint.h"
@@ -137,6 +140,28 @@ TEST_CASE("calibrate: fits on a small bank, and refuses what it cannot do", "[ex
   CHECK_THROWS_AS(experiments::run_calibrate(arguments), InvalidArgument);
   arguments.back() = "--candidates=1";
   CHECK_THROWS_AS(experiments::run_calibrate(arguments), InvalidArgument);
+
+  // A reader's manifest takes up weights, confidence and threshold.
+  const auto checkpoint = backbone::open_checkpoint(bench.configuration.models.decoder);
+  const auto decoder = backbone::load_decoder(*checkpoint, backbone::reference_policy(1));
+  learners::AdapterManifest manifest;
+  manifest.name = "careful";
+  manifest.settings["no_answer"] = "nobody says so";
+  const std::string reader = directory / "careful";
+  learners::save_adapter(reader, learners::Lora(*decoder, {.rank = 1}).copy(), manifest);
+  arguments.back() = "--write";
+  arguments[5] = reader;
+  REQUIRE(experiments::run_calibrate(arguments) == 0);
+  const auto metrics =
+      learners::load_adapter(reader, decoder->geometry().layers, decoder->model()).manifest.metrics;
+  for (const char* name :
+       {"choice_retrieval_weight", "choice_question_weight", "choice_evidence_weight",
+        "confidence_intercept", "confidence_slope", "confidence_evidence", "refused_answerable"}) {
+    CAPTURE(name);
+    CHECK(metrics.count(name) == 1);
+  }
+  CHECK(metrics.at("refuse_above") > 0);
+  CHECK(metrics.at("refuse_above") < 1);
 }
 
 TEST_CASE("bench: help is done, a missing option is usage", "[experiments]") {
