@@ -27,6 +27,13 @@ void print_status(const nlohmann::json& status, const std::string& endpoint) {
              number("dead_letters"));
   fmt::print("memories     {} ready, {} to be made again, {}\n", number("memories"),
              number("stale_memories"), format_bytes(static_cast<double>(number("memory_bytes"))));
+  const nlohmann::json& report = status.at("memory_report");
+  const nlohmann::json& gap = report.at("quality_gap");
+  fmt::print(
+      "             preset {}, {} chunks wait for it; quality gap {:.3f} median, {:.3f} p99 "
+      "nats a token\n",
+      report.at("preset").get<std::string>(), report.at("waiting").get<int64_t>(),
+      gap.at("p50").get<double>(), gap.at("p99").get<double>());
   fmt::print("database     {}\n", format_bytes(static_cast<double>(number("database_bytes"))));
   fmt::print("ingest       {} waiting; log at {}, applied to {}\n", number("pending"),
              number("logged_offset"), number("applied_offset"));

@@ -19,6 +19,8 @@ constexpr std::array kBenches = {
           run_qa_bench},
     Bench{"frontier", "answer quality against bytes of every way to keep keys and values",
           run_frontier_bench},
+    Bench{"long", "documents of 50,000 tokens: ingest, memory, and the first token of an answer",
+          run_long_document_bench},
     Bench{"crash",
           "kill a service under load and check that nothing acknowledged is lost or doubled",
           run_crash_bench},

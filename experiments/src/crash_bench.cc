@@ -23,6 +23,9 @@ Row to_row(const CrashReport& report) {
           {"lost", report.lost},
           {"doubled", report.doubled},
           {"without_memory", report.without_memory},
+          {"recompressions", report.recompressions},
+          {"compactions", report.compactions},
+          {"not_recompressed", report.not_recompressed},
           {"restart_ms_p50", report.restart_ms_p50},
           {"restart_ms_max", report.restart_ms_max}};
 }
@@ -33,8 +36,10 @@ int run_crash_bench(const std::vector<std::string>& arguments) {
   CrashBenchOptions options;
   std::string json;
   Settings settings;
-  CLI::App app("Kill a service under load at random moments; count what was acknowledged and lost.",
-               "alluvium bench crash");
+  CLI::App app(
+      "Kill a service under load, recompressing and compacting, at random moments; count what was "
+      "acknowledged and lost.",
+      "alluvium bench crash");
   app.add_option("--kills", options.kills, "lives ended by SIGKILL")->check(CLI::PositiveNumber);
   app.add_option("--documents", options.documents, "distinct ids")->check(CLI::PositiveNumber);
   app.add_option("--longest-life-ms", options.longest_life_ms,

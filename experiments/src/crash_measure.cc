@@ -15,6 +15,7 @@
 #include "alluvium/service/client.h"
 #include "crash_ledger.h"
 #include "crash_publisher.h"
+#include "crash_upkeep.h"
 #include "percentile.h"
 #include "progress_bar.h"
 #include "server_process.h"
@@ -25,9 +26,11 @@ namespace {
 constexpr int64_t kPage = 500;
 
 /// One life: start, load, SIGKILL.
-void live_and_die(ServerProcess& server, int64_t life_ms, CrashLedger& ledger) {
+void live_and_die(ServerProcess& server, int64_t life_ms, CrashLedger& ledger,
+                  UpkeepCounts& upkeep) {
   std::atomic<bool> stopping{false};
   std::exception_ptr failure;
+  std::exception_ptr upkeep_failure;
   std::thread publisher([&] {
     try {
       publish_until_killed(server.endpoint(), ledger, stopping);
@@ -35,12 +38,22 @@ void live_and_die(ServerProcess& server, int64_t life_ms, CrashLedger& ledger) {
       failure = std::current_exception();
     }
   });
+  std::thread operating([&] {
+    try {
+      upkeep_until_killed(server.endpoint(), stopping, upkeep);
+    } catch (...) {
+      upkeep_failure = std::current_exception();
+    }
+  });
   std::this_thread::sleep_for(std::chrono::milliseconds(life_ms));
   server.kill();
   stopping = true;
   publisher.join();
-  if (failure) {
-    std::rethrow_exception(failure);
+  operating.join();
+  for (const std::exception_ptr& thrown : {failure, upkeep_failure}) {
+    if (thrown) {
+      std::rethrow_exception(thrown);
+    }
   }
 }
 
@@ -120,6 +133,7 @@ CrashReport measure_crashes(const CrashBenchOptions& options) {
   CrashLedger ledger(options.seed, options.documents);
   Random random(options.seed + 1);
   std::vector<double> restarts;
+  UpkeepCounts upkeep;
   ProgressBar bar("kill", options.kills);
   const auto start = [&] {
     const Stopwatch watch;
@@ -131,18 +145,21 @@ CrashReport measure_crashes(const CrashBenchOptions& options) {
     const int64_t span = options.longest_life_ms - options.shortest_life_ms + 1;
     const auto life_ms =
         options.shortest_life_ms + static_cast<int64_t>(random.below(static_cast<uint64_t>(span)));
-    live_and_die(*start(), life_ms, ledger);
+    live_and_die(*start(), life_ms, ledger, upkeep);
     bar.advance();
   }
 
   fmt::print(stderr, "publishing the rest, then looking at every document\n");
   const auto server = start();
   publish_rest(server->endpoint(), ledger);
+  report.not_recompressed = recompress_all(server->endpoint(), "compact");
   judge(server->endpoint(), ledger, report);
   if (const int exit_code = server->stop(); exit_code != 0) {
     report.faults.push_back(fmt::format("the service stopped with exit code {}", exit_code));
   }
   inspect(options.directory, report);
+  report.recompressions = upkeep.recompressions;
+  report.compactions = upkeep.compactions;
   report.operations_acknowledged = ledger.acknowledged();
   report.operations_resent = ledger.resent();
   report.restart_ms_p50 = percentile(restarts, 0.5);

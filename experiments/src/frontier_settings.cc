@@ -111,6 +111,14 @@ FrontierSetting parse_frontier_setting(const std::string& text) {
       options.key_bits = static_cast<int64_t>(number(key, value));
     } else if (key == "value_bits") {
       options.value_bits = static_cast<int64_t>(number(key, value));
+    } else if (key == "boundary_bits") {
+      options.boundary_bits = static_cast<int64_t>(number(key, value));
+    } else if (key == "key_group") {
+      options.key_group = static_cast<int64_t>(number(key, value));
+    } else if (key == "scale_bits") {
+      options.scale_bits = static_cast<int64_t>(number(key, value));
+    } else if (key == "merge") {
+      options.merge = value;
     } else {
       throw InvalidArgument(fmt::format("setting: unknown key '{}'", key));
     }

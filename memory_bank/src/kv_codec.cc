@@ -9,6 +9,7 @@
 #include "alluvium/core/error.h"
 #include "codec_base.h"
 #include "kv/budget.h"
+#include "kv/merge.h"
 #include "kv/observer.h"
 #include "kv/settings.h"
 #include "kv/storage.h"
@@ -46,6 +47,7 @@ class StagedKvCodec final : public CodecBase, public KvStages {
   explicit StagedKvCodec(const CodecContext& context)
       : CodecBase(context, "kv", describe(context)),
         settings_(resolve_settings(context.options)),
+        word_(settings_word(context.options)),
         type_(decoded_type(context, settings_)),
         scheme_(parse_position_scheme(context.options.positions)) {
     if (settings_.evicts()) {
@@ -93,14 +95,18 @@ class StagedKvCodec final : public CodecBase, public KvStages {
 
   Memory keep(const Chunk& chunk, const ObservedReading& reading) const override {
     Memory memory = remember_tokens(chunk);
+    memory.origin.preset = word_;
     const KeptRows kept = choose(chunk, reading.rows);
     if (!settings_.quantised() && kept.everything()) {
       memory.keys = as_it_is(reading.keys);
       memory.values = as_it_is(reading.values);
       return memory;
     }
-    auto stored = std::make_shared<const StoredKv>(
-        store_kv(reading.keys, reading.values, kept, type_, settings_));
+    const at::Tensor values = settings_.merge == "values" && !kept.everything()
+                                  ? merge_values(reading.keys.cpu(), reading.values.cpu(), kept)
+                                  : reading.values;
+    auto stored =
+        std::make_shared<const StoredKv>(store_kv(reading.keys, values, kept, type_, settings_));
     std::vector<StoredLayer> layers;
     for (const StoredKv::Layer& layer : stored->layers) {
       layers.push_back({layer.key_bits, layer.value_bits, layer.section});
@@ -195,6 +201,7 @@ class StagedKvCodec final : public CodecBase, public KvStages {
   }
 
   const KvSettings settings_;
+  const std::string word_;
   const at::ScalarType type_;
   const PositionScheme scheme_;
   std::unique_ptr<Observer> observer_;

@@ -14,8 +14,10 @@ namespace alluvium::memory_bank {
 namespace {
 
 constexpr std::array<char, 4> kMagic = {'A', 'K', 'V', 'M'};
-constexpr uint16_t kVersion = 2;
-constexpr uint16_t kEvicted = 1;  // flag: sections begin with bit maps of kept rows
+constexpr uint16_t kVersion = 3;
+constexpr uint16_t kOldest = 2;        // what this build still reads, and writes where it suffices
+constexpr uint16_t kEvicted = 1;       // flag: sections begin with bit maps of kept rows
+constexpr uint16_t kNarrowScales = 2;  // flag, from version 3: scales and minima in 8 bits
 constexpr std::size_t kAlignment = 64;
 
 enum class StoredType : uint8_t { f32 = 1, f16 = 2, bf16 = 3 };
@@ -123,10 +125,11 @@ Header read_header(std::span<const std::byte> record) {
   require(header.magic == kMagic, "wrong magic");
   require(crc32c(record.data(), offsetof(Header, header_crc)) == header.header_crc,
           "the header's CRC does not match");
-  if (header.version != kVersion || (header.flags & ~kEvicted) != 0) {
-    throw NotSupported(
-        fmt::format("memory record of version {} with flags {:#x}; this build reads version {}",
-                    header.version, header.flags, kVersion));
+  const uint16_t flags = header.version == kOldest ? kEvicted : kEvicted | kNarrowScales;
+  if (header.version < kOldest || header.version > kVersion || (header.flags & ~flags) != 0) {
+    throw NotSupported(fmt::format(
+        "memory record of version {} with flags {:#x}; this build reads versions {} to {}",
+        header.version, header.flags, kOldest, kVersion));
   }
   require(header.record_bytes == record.size(), "its length is not the one in its header");
   return header;
@@ -216,8 +219,10 @@ std::vector<std::byte> encode_record(const Memory& memory) {
 
   Header header{};
   header.magic = kMagic;
-  header.version = kVersion;
-  header.flags = stored.everything ? 0 : kEvicted;
+  const bool narrow_scales = stored.scale_bits == 8;
+  header.version = narrow_scales ? kVersion : kOldest;
+  header.flags = static_cast<uint16_t>((stored.everything ? 0 : kEvicted) |
+                                       (narrow_scales ? kNarrowScales : 0));
   header.fingerprint = memory.fingerprint;
   header.document_sha = memory.document_sha;
   header.tokens = static_cast<uint32_t>(memory.tokens.size());
@@ -271,6 +276,7 @@ Memory decode_record(std::span<const std::byte> record) {
   stored.kv_heads = header.kv_heads;
   stored.head_dim = header.head_dim;
   stored.key_group = header.key_group;
+  stored.scale_bits = (header.flags & kNarrowScales) != 0 ? 8 : 16;
   stored.type = scalar_type(header.type);
   stored.everything = (header.flags & kEvicted) == 0;
   load_kv(stored, layers, memory);

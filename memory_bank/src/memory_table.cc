@@ -10,6 +10,19 @@ namespace {
 constexpr const char* kSelectMemory =
     "SELECT chunk_row, fingerprint, segment, record_offset, record_bytes FROM memory ";
 
+constexpr const char* kJoinMemories =
+    "SELECT c.chunk_row, c.document_row, c.part, c.begin_byte, c.end_byte, c.tokens "
+    "FROM chunk c LEFT JOIN memory m ON m.chunk_row = c.chunk_row";
+
+/// Digests as a list of SQL literals.
+std::string literals(std::span<const Digest> digests) {
+  std::vector<std::string> words;
+  for (const Digest& digest : digests) {
+    words.push_back(fmt::format("x'{}'", to_hex(digest)));
+  }
+  return fmt::format("{}", fmt::join(words, ", "));
+}
+
 std::vector<ChunkRow> read_chunks(Statement& select) {
   std::vector<ChunkRow> rows;
   while (select.step()) {
@@ -56,14 +69,70 @@ std::vector<ChunkRow> select_chunks(Connection& connection, int64_t document_row
 }
 
 std::vector<ChunkRow> select_chunks_without_memory(Connection& connection,
-                                                   const Digest& fingerprint, int64_t after_row,
-                                                   int64_t limit) {
+                                                   std::span<const Digest> fingerprints,
+                                                   int64_t after_row, int64_t limit) {
+  const std::string sql = fmt::format(
+      "{} AND m.fingerprint IN ({}) WHERE c.chunk_row > ? AND m.chunk_row IS NULL "
+      "ORDER BY c.chunk_row LIMIT ?",
+      kJoinMemories, literals(fingerprints));
+  Statement select(connection, sql.c_str());
+  return read_chunks(select.bind(after_row, limit));
+}
+
+std::vector<ChunkRow> select_chunks_not_made_for(Connection& connection, const Digest& aim,
+                                                 int64_t after_row, int64_t limit) {
+  const std::string sql = fmt::format(
+      "{} AND m.aim = ? WHERE c.chunk_row > ? AND m.chunk_row IS NULL ORDER BY c.chunk_row LIMIT ?",
+      kJoinMemories);
+  Statement select(connection, sql.c_str());
+  return read_chunks(select.bind(bytes_of(aim), after_row, limit));
+}
+
+int64_t count_memories(Connection& connection, std::span<const Digest> fingerprints) {
+  const std::string sql =
+      fmt::format("SELECT count(*) FROM memory WHERE fingerprint IN ({})", literals(fingerprints));
+  Statement select(connection, sql.c_str());
+  select.step();
+  return select.integer(0);
+}
+
+std::vector<double> select_quality_gaps(Connection& connection, const Digest& fingerprint,
+                                        int64_t limit) {
   Statement select(connection,
-                   "SELECT c.chunk_row, c.document_row, c.part, c.begin_byte, c.end_byte, c.tokens "
-                   "FROM chunk c LEFT JOIN memory m ON m.chunk_row = c.chunk_row "
-                   "AND m.fingerprint = ? WHERE c.chunk_row > ? AND m.chunk_row IS NULL "
-                   "ORDER BY c.chunk_row LIMIT ?");
-  return read_chunks(select.bind(bytes_of(fingerprint), after_row, limit));
+                   "SELECT quality_gap FROM memory WHERE fingerprint = ? AND quality_gap IS NOT "
+                   "NULL ORDER BY chunk_row DESC LIMIT ?");
+  select.bind(bytes_of(fingerprint), limit);
+  std::vector<double> gaps;
+  while (select.step()) {
+    gaps.push_back(select.real(0));
+  }
+  return gaps;
+}
+
+MemoryStatistics select_memory_statistics(Connection& connection, const Digest& aim) {
+  MemoryStatistics statistics;
+  Statement kinds(connection,
+                  "SELECT m.preset, count(*), sum(m.aim <> m.fingerprint), sum(c.token_count), "
+                  "sum(m.record_bytes) FROM memory m JOIN chunk c USING (chunk_row) "
+                  "GROUP BY m.preset ORDER BY m.preset");
+  while (kinds.step()) {
+    const MemoryKind& kind = statistics.kinds.emplace_back(MemoryKind{
+        kinds.text(0), kinds.integer(1), kinds.integer(2), kinds.integer(3), kinds.integer(4)});
+    statistics.memories += kind.memories;
+    statistics.tokens += kind.tokens;
+    statistics.bytes += kind.bytes;
+  }
+  Statement gaps(connection,
+                 "SELECT quality_gap FROM memory WHERE quality_gap IS NOT NULL ORDER BY 1");
+  while (gaps.step()) {
+    statistics.quality_gaps.push_back(gaps.real(0));
+  }
+  Statement waiting(connection,
+                    "SELECT count(*) FROM chunk c LEFT JOIN memory m ON m.chunk_row = c.chunk_row "
+                    "AND m.aim = ? WHERE m.chunk_row IS NULL");
+  waiting.bind(bytes_of(aim)).step();
+  statistics.waiting = waiting.integer(0);
+  return statistics;
 }
 
 std::optional<std::vector<backbone::TokenId>> select_tokens(Connection& connection,
@@ -95,10 +164,14 @@ std::vector<MemoryRow> select_memories(Connection& connection, int64_t segment) 
 void put_memory(Connection& connection, const MemoryRow& memory) {
   Statement(connection,
             "INSERT OR REPLACE INTO memory(chunk_row, fingerprint, segment, record_offset, "
-            "record_bytes) SELECT chunk_row, ?, ?, ?, ? FROM chunk WHERE chunk_row = ?")
+            "record_bytes, aim, preset, quality_gap) "
+            "SELECT chunk_row, ?, ?, ?, ?, ?, ?, CASE WHEN ? THEN ? END "
+            "FROM chunk WHERE chunk_row = ?")
       .bind(bytes_of(memory.fingerprint), memory.place.segment,
             static_cast<int64_t>(memory.place.offset), static_cast<int64_t>(memory.place.bytes),
-            memory.chunk_row)
+            bytes_of(memory.origin.aim == Digest{} ? memory.fingerprint : memory.origin.aim),
+            memory.origin.preset, int64_t{memory.origin.quality_gap.has_value() ? 1 : 0},
+            memory.origin.quality_gap.value_or(0.0), memory.chunk_row)
       .run();
 }
 

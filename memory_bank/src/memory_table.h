@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "alluvium/memory_bank/store.h"
@@ -19,12 +20,24 @@ struct MemoryRow {
   int64_t chunk_row = 0;
   Digest fingerprint{};
   RecordPlace place;
+  MemoryOrigin origin;  ///< written; not read back
 };
 
 std::vector<ChunkRow> select_chunks(Connection& connection, int64_t document_row);
+/// Chunks that have no memory under any of `fingerprints`.
 std::vector<ChunkRow> select_chunks_without_memory(Connection& connection,
-                                                   const Digest& fingerprint, int64_t after_row,
-                                                   int64_t limit);
+                                                   std::span<const Digest> fingerprints,
+                                                   int64_t after_row, int64_t limit);
+std::vector<ChunkRow> select_chunks_not_made_for(Connection& connection, const Digest& aim,
+                                                 int64_t after_row, int64_t limit);
+
+/// Memories under any of `fingerprints`.
+int64_t count_memories(Connection& connection, std::span<const Digest> fingerprints);
+std::vector<double> select_quality_gaps(Connection& connection, const Digest& fingerprint,
+                                        int64_t limit);
+/// Everything but the size of the segment files.
+MemoryStatistics select_memory_statistics(Connection& connection, const Digest& aim);
+
 /// Tokens of a chunk; nothing when it vanished.
 std::optional<std::vector<backbone::TokenId>> select_tokens(Connection& connection,
                                                             int64_t chunk_row);

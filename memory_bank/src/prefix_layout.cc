@@ -27,6 +27,10 @@ PositionScheme parse_position_scheme(const std::string& word) {
 void check_codec_options(const CodecOptions& options) {
   parse_position_scheme(options.positions);
   resolve_settings(options);
+  ALLUVIUM_CHECK(options.richer_share >= 0 && options.richer_share <= 0.5,
+                 "codec.richer_share must lie in [0, 0.5], got {}", options.richer_share);
+  ALLUVIUM_CHECK(options.quality_tokens >= 0 && options.quality_tokens <= 512,
+                 "codec.quality_tokens must lie in [0, 512], got {}", options.quality_tokens);
   ALLUVIUM_CHECK(std::isfinite(options.temperature) && options.temperature > 0,
                  "codec.temperature must be positive, got {}", options.temperature);
   ALLUVIUM_CHECK(std::isfinite(options.lse_scale) && options.lse_scale > 0,

@@ -9,7 +9,7 @@ namespace {
 
 // Step n brings a database of version n to version n + 1. A step is never edited once released; a
 // change is a new step.
-constexpr std::array<const char*, 1> kMigrations = {R"sql(
+constexpr std::array<const char*, 2> kMigrations = {R"sql(
 CREATE TABLE ingest_log(
   log_offset    INTEGER PRIMARY KEY AUTOINCREMENT,
   kind          INTEGER NOT NULL,
@@ -97,6 +97,16 @@ CREATE TRIGGER document_updated AFTER UPDATE OF title, text ON document BEGIN
     VALUES ('delete', old.document_row, old.title, old.text);
   INSERT INTO document_text(rowid, title, text) VALUES (new.document_row, new.title, new.text);
 END;
+)sql",
+                                                    R"sql(
+ALTER TABLE memory ADD COLUMN aim BLOB;
+ALTER TABLE memory ADD COLUMN preset TEXT NOT NULL DEFAULT '';
+ALTER TABLE memory ADD COLUMN quality_gap REAL;
+UPDATE memory SET aim = fingerprint;
+
+CREATE TABLE setting(
+  name  TEXT PRIMARY KEY,
+  value TEXT NOT NULL) WITHOUT ROWID;
 )sql"};
 
 // A bigger database is checked by verify() alone, so that starting stays fast.

@@ -134,8 +134,8 @@ std::vector<CommitOutcome> SqliteStore::commit(std::span<const Deposit> deposits
       outcomes.push_back(rows ? CommitOutcome::stored : CommitOutcome::stale);
       for (std::size_t part = 0; rows && part < rows->size(); ++part) {
         if (places[first + part].bytes > 0) {
-          put_memory(connection,
-                     {(*rows)[part], memories[first + part]->fingerprint, places[first + part]});
+          put_memory(connection, {(*rows)[part], memories[first + part]->fingerprint,
+                                  places[first + part], memories[first + part]->origin});
         }
       }
     }

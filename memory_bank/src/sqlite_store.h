@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -52,10 +53,14 @@ class SqliteStore final : public Store {
   std::vector<DocumentSummary> list(const std::string& name_space, const std::string& after_id,
                                     int64_t limit) override;
 
+  void set_family(const Digest& family, std::vector<Digest> members) override;
   std::vector<ChunkRow> chunks(int64_t document_row) override;
   std::shared_ptr<const Memory> load_memory(int64_t chunk_row, const Digest& fingerprint) override;
   std::vector<ChunkRow> chunks_without_memory(const Digest& fingerprint, int64_t after_row,
                                               int64_t limit) override;
+  std::vector<ChunkRow> chunks_not_made_for(const Digest& aim, int64_t after_row,
+                                            int64_t limit) override;
+  std::vector<double> quality_gaps(const Digest& fingerprint, int64_t limit) override;
   void add_memories(std::span<const int64_t> chunk_rows, std::span<const Memory> memories) override;
 
   std::vector<LexicalHit> search_text(const std::string& name_space, const std::string& query,
@@ -71,7 +76,10 @@ class SqliteStore final : public Store {
   std::vector<DeadLetter> dead_letters(int64_t limit) override;
   StoreCounts counts(const Digest& fingerprint) override;
   int64_t compact(double min_live_share) override;
-  std::vector<std::string> verify() override;
+  std::vector<std::string> verify(Damaged damaged) override;
+  MemoryStatistics memory_statistics(const Digest& aim) override;
+  std::string setting(const std::string& name) override;
+  void set_setting(const std::string& name, const std::string& value) override;
   const std::string& directory() const override { return directory_; }
 
  private:
@@ -93,6 +101,9 @@ class SqliteStore final : public Store {
   /// DataCorruption when it is not.
   Memory read_checked(const MemoryRow& row, const std::vector<backbone::TokenId>& tokens) const;
 
+  /// The fingerprints that serve who asks for `fingerprint`: its family's members, or itself.
+  std::vector<Digest> members_of(const Digest& fingerprint) const;
+
   int64_t compact_segment(int64_t segment, uint64_t bytes);
   void compact_database();
   void verify_database(std::vector<std::string>& findings);
@@ -110,6 +121,9 @@ class SqliteStore final : public Store {
 
   std::mutex segments_mutex_;
   SegmentFiles segments_;
+
+  mutable std::mutex families_mutex_;  // nothing else is locked under it
+  std::map<Digest, std::vector<Digest>> families_;
 };
 
 }  // namespace alluvium::memory_bank

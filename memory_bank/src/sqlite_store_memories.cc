@@ -1,4 +1,7 @@
 // The part of SqliteStore that reads, adds and checks memories.
+#include <algorithm>
+#include <utility>
+
 #include "alluvium/core/error.h"
 #include "alluvium/memory_bank/kv_record.h"
 #include "sqlite_store.h"
@@ -12,13 +15,33 @@ constexpr int kLoadAttempts = 3;
 
 }  // namespace
 
+void SqliteStore::set_family(const Digest& family, std::vector<Digest> members) {
+  const std::lock_guard lock(families_mutex_);
+  families_[family] = std::move(members);
+}
+
+std::vector<Digest> SqliteStore::members_of(const Digest& fingerprint) const {
+  const std::lock_guard lock(families_mutex_);
+  const auto found = families_.find(fingerprint);
+  return found == families_.end() ? std::vector<Digest>{fingerprint} : found->second;
+}
+
 std::vector<ChunkRow> SqliteStore::chunks(int64_t document_row) {
   return select_chunks(*readers_.lease(), document_row);
 }
 
 std::vector<ChunkRow> SqliteStore::chunks_without_memory(const Digest& fingerprint,
                                                          int64_t after_row, int64_t limit) {
-  return select_chunks_without_memory(*readers_.lease(), fingerprint, after_row, limit);
+  return select_chunks_without_memory(*readers_.lease(), members_of(fingerprint), after_row, limit);
+}
+
+std::vector<ChunkRow> SqliteStore::chunks_not_made_for(const Digest& aim, int64_t after_row,
+                                                       int64_t limit) {
+  return select_chunks_not_made_for(*readers_.lease(), aim, after_row, limit);
+}
+
+std::vector<double> SqliteStore::quality_gaps(const Digest& fingerprint, int64_t limit) {
+  return select_quality_gaps(*readers_.lease(), fingerprint, limit);
 }
 
 Memory SqliteStore::read_checked(const MemoryRow& row,
@@ -37,6 +60,7 @@ Memory SqliteStore::read_checked(const MemoryRow& row,
 
 std::shared_ptr<const Memory> SqliteStore::load_memory(int64_t chunk_row,
                                                        const Digest& fingerprint) {
+  const std::vector<Digest> members = members_of(fingerprint);
   std::optional<MemoryRow> failed;
   for (int attempt = 0; attempt < kLoadAttempts; ++attempt) {
     std::optional<MemoryRow> row;
@@ -46,14 +70,17 @@ std::shared_ptr<const Memory> SqliteStore::load_memory(int64_t chunk_row,
       row = select_memory(*reader, chunk_row);
       tokens = select_tokens(*reader, chunk_row);
     }
-    if (!row || !tokens || row->fingerprint != fingerprint) {
+    if (!row || !tokens ||
+        std::find(members.begin(), members.end(), row->fingerprint) == members.end()) {
       return nullptr;
     }
     if (failed && failed->place == row->place) {
       break;  // not moved meanwhile: the record itself is bad
     }
     try {
-      return std::make_shared<const Memory>(read_checked(*row, *tokens));
+      Memory memory = read_checked(*row, *tokens);
+      memory.fingerprint = fingerprint;
+      return std::make_shared<const Memory>(std::move(memory));
     } catch (const DataCorruption&) {
       failed = row;
     } catch (const NotSupported&) {
@@ -77,7 +104,8 @@ void SqliteStore::add_memories(std::span<const int64_t> chunk_rows,
   write_with_records(records, [&](Connection& connection, std::span<const RecordPlace> places) {
     for (std::size_t i = 0; i < records.size(); ++i) {
       if (places[i].bytes > 0) {
-        put_memory(connection, {chunk_rows[i], records[i]->fingerprint, places[i]});
+        put_memory(connection,
+                   {chunk_rows[i], records[i]->fingerprint, places[i], records[i]->origin});
       }
     }
   });

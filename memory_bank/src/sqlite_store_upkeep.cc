@@ -34,9 +34,7 @@ StoreCounts SqliteStore::counts(const Digest& fingerprint) {
   StoreCounts counts;
   counts.documents = count(*reader, "SELECT count(*) FROM document");
   counts.chunks = count(*reader, "SELECT count(*) FROM chunk");
-  Statement fitting(*reader, "SELECT count(*) FROM memory WHERE fingerprint = ?");
-  fitting.bind(bytes_of(fingerprint)).step();
-  counts.memories = fitting.integer(0);
+  counts.memories = count_memories(*reader, members_of(fingerprint));
   counts.stale_memories = counts.chunks - counts.memories;
   counts.keys = count(*reader, "SELECT ifnull(sum(key_count), 0) FROM retrieval_key");
   counts.tombstones = count(*reader, "SELECT count(*) FROM tombstone");
@@ -116,7 +114,30 @@ void SqliteStore::compact_database() {
   writer_->execute("PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
-std::vector<std::string> SqliteStore::verify() {
+MemoryStatistics SqliteStore::memory_statistics(const Digest& aim) {
+  MemoryStatistics statistics = select_memory_statistics(*readers_.lease(), aim);
+  for (const std::string& name : files_.list(directory_ + "/memories")) {
+    statistics.segment_bytes += file_bytes(directory_ + "/memories/" + name);
+  }
+  return statistics;
+}
+
+std::string SqliteStore::setting(const std::string& name) {
+  const auto reader = readers_.lease();
+  Statement select(*reader, "SELECT value FROM setting WHERE name = ?");
+  select.bind(name);
+  return select.step() ? select.text(0) : std::string();
+}
+
+void SqliteStore::set_setting(const std::string& name, const std::string& value) {
+  write([&](Connection& connection) {
+    Statement(connection, "INSERT OR REPLACE INTO setting(name, value) VALUES (?, ?)")
+        .bind(name, value)
+        .run();
+  });
+}
+
+std::vector<std::string> SqliteStore::verify(Damaged damaged) {
   std::vector<std::string> findings;
   verify_database(findings);
   const std::vector<MemoryRow> memories = select_memories(*readers_.lease(), 0);
@@ -129,6 +150,13 @@ std::vector<std::string> SqliteStore::verify() {
     try {
       read_checked(memory, *tokens);
     } catch (const Error& error) {
+      const auto now = select_memory(*readers_.lease(), memory.chunk_row);
+      if (!now || now->place != memory.place) {
+        continue;  // moved or replaced while it was read
+      }
+      if (damaged == Damaged::discard && writer_ != nullptr) {
+        write([&](Connection& connection) { drop_memory(connection, memory); });
+      }
       findings.push_back(fmt::format("memories/{:06}.seg at {}: {}", memory.place.segment,
                                      memory.place.offset, error.what()));
     }

@@ -386,6 +386,24 @@ std::optional<StoredDocument> Client::find_document(const std::string& name_spac
   }
 }
 
+std::string Client::memories() {
+  return std::string(impl_->request(Message(Command::memory_stat)).body("json"));
+}
+
+std::string Client::recompress_memories(const std::string& preset) {
+  Message message(Command::memory_recompress);
+  message.attributes["preset"] = preset;
+  return std::string(impl_->request(std::move(message)).body("json"));
+}
+
+std::vector<std::string> Client::verify_memories() {
+  return findings_from_json(impl_->request(Message(Command::memory_verify)).body("json"));
+}
+
+std::string Client::compact_memories() {
+  return std::string(impl_->request(Message(Command::memory_compact)).body("json"));
+}
+
 std::vector<ReaderStatus> Client::readers() {
   return readers_from_json(impl_->request(Message(Command::reader_list)).body("json"));
 }

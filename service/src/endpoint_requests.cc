@@ -56,6 +56,10 @@ void Endpoint::Impl::dispatch(const std::string& client, Message message, std::s
     case Command::reader_load:
     case Command::reader_rollback:
     case Command::reader_unload:
+    case Command::memory_stat:
+    case Command::memory_recompress:
+    case Command::memory_verify:
+    case Command::memory_compact:
     case Command::document_list:
     case Command::document_get:
     case Command::dead_letter:

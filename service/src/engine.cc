@@ -1,6 +1,7 @@
 #include "alluvium/service/engine.h"
 
 #include <atomic>
+#include <mutex>
 #include <span>
 #include <utility>
 
@@ -8,6 +9,7 @@
 
 #include "alluvium/core/error.h"
 #include "alluvium/core/snapshot_slot.h"
+#include "alluvium/memory_bank/kv_family.h"
 #include "alluvium/service/prompt.h"
 #include "answerer.h"
 #include "engine_tokenizer_mark.h"
@@ -25,13 +27,38 @@ memory_bank::SharedPrefix read_prefix(const Configuration& configuration, const 
       *models.decoder, prefix_tokens(configuration.prompt, *models.decoder_tokenizer));
 }
 
-CodecMap make_codecs(const memory_bank::CodecContext& context) {
+// Names of the store's settings: the preset chosen while the service ran, and the fingerprint of the
+// configured settings it was chosen over. When those change, they hold again.
+constexpr const char* kChosenPreset = "kv.preset";
+constexpr const char* kChosenOver = "kv.configured";
+constexpr int64_t kGaps = 1000;
+
+std::string configured_settings(const memory_bank::KvFamily& family) {
+  return to_hex(family.members().front());
+}
+
+std::unique_ptr<memory_bank::KvFamily> make_family(const memory_bank::CodecContext& context,
+                                                   memory_bank::Store& store) {
+  auto family = std::make_unique<memory_bank::KvFamily>(context);
+  store.set_family(family->fingerprint(), family->members());
+  const std::string chosen = store.setting(kChosenPreset);
+  if (!chosen.empty() && store.setting(kChosenOver) == configured_settings(*family)) {
+    family->switch_to(chosen);
+  }
+  family->recall_gaps(store.quality_gaps(family->aim(), kGaps));
+  return family;
+}
+
+CodecMap make_codecs(const memory_bank::CodecContext& context, memory_bank::Store& store) {
   memory_bank::CodecRegistry registry("codec");
   memory_bank::register_codecs(registry);
   CodecMap codecs;
   for (const std::string& name : registry.names()) {
-    codecs[name] = registry.make(name, context);
+    if (name != "kv") {
+      codecs[name] = registry.make(name, context);
+    }
   }
+  codecs["kv"] = make_family(context, store);
   return codecs;
 }
 
@@ -46,7 +73,9 @@ class LocalEngine final : public Engine {
         codecs_(make_codecs({.decoder = models_.decoder.get(),
                              .tokenizer = models_.decoder_tokenizer.get(),
                              .prefix = &prefix_,
-                             .options = configuration_.codec})),
+                             .options = configuration_.codec},
+                            *store_)),
+        kv_(dynamic_cast<memory_bank::KvFamily&>(*codecs_.at("kv"))),
         ingest_codec_(codec(configuration_.answer.codec)),
         cache_(configuration_.cache_bytes),
         readers_(configuration_.directory, configuration_.reader.initial, *models_.decoder),
@@ -54,7 +83,8 @@ class LocalEngine final : public Engine {
         other_tokenizer_(check_tokenizer_mark(configuration_.directory,
                                               models_.decoder_tokenizer->digest(),
                                               store_->counts(Digest{}).documents == 0)),
-        remake_(*store_, retriever_, models_, ingest_codec_, configuration_, other_tokenizer_),
+        remake_(*store_, retriever_, cache_, models_, ingest_codec_, configuration_,
+                other_tokenizer_),
         answerer_({.configuration = configuration_,
                    .models = models_,
                    .codecs = codecs_,
@@ -114,9 +144,38 @@ class LocalEngine final : public Engine {
     status.tokens_read = ingest.tokens;
     status.ingest_ms = ingest.ms;
     status.remaking = remake_.busy();
+    status.memories = memories();
     status.ingest_error = ingest.error.empty() ? remake_.error() : ingest.error;
     return status;
   }
+
+  void recompress(const std::string& preset) override {
+    require_running();
+    if (&ingest_codec_ != &kv_) {
+      throw NotSupported("the service stores no memories: answer.codec is not kv");
+    }
+    const std::lock_guard lock(recompress_mutex_);
+    kv_.switch_to(preset);
+    store_->set_setting(kChosenOver, configured_settings(kv_));
+    store_->set_setting(kChosenPreset, preset);
+    remake_.wake();
+  }
+
+  MemoryReport memories() override {
+    return {.statistics = store_->memory_statistics(ingest_codec_.aim()),
+            .preset = kv_.preset(),
+            .remaking = remake_.busy()};
+  }
+
+  std::vector<std::string> verify_memories() override {
+    std::vector<std::string> findings = store_->verify(memory_bank::Damaged::discard);
+    if (!findings.empty()) {
+      remake_.wake();
+    }
+    return findings;
+  }
+
+  int64_t compact_memories() override { return store_->compact(1.0); }
 
   ReaderShelf& readers() override { return readers_; }
   memory_bank::Store& store() override { return *store_; }
@@ -154,6 +213,7 @@ class LocalEngine final : public Engine {
   const std::unique_ptr<memory_bank::Store> store_;
   const memory_bank::SharedPrefix prefix_;
   const CodecMap codecs_;
+  memory_bank::KvFamily& kv_;
   const memory_bank::Codec& ingest_codec_;
   memory_bank::MemoryCache cache_;
   ReaderShelf readers_;
@@ -161,6 +221,7 @@ class LocalEngine final : public Engine {
   SnapshotSlot<EventCallback> event_callback_;
   std::atomic<int64_t> questions_{0};
   std::atomic<bool> stopping_{false};
+  std::mutex recompress_mutex_;  // taken before the store's
   const bool other_tokenizer_;
   RemakeWorker remake_;
   Answerer answerer_;

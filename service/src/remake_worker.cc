@@ -20,14 +20,21 @@ namespace {
 
 constexpr int64_t kRows = 32;
 constexpr auto kRetryAfter = std::chrono::seconds(5);
+constexpr auto kReclaimEvery = std::chrono::minutes(10);
+/// A segment that is no more than half alive is rewritten ...
+constexpr double kLiveShare = 0.5;
+/// ... unasked when as many bytes as this are dead, and more than a third of all.
+constexpr int64_t kDeadBytes = int64_t{64} << 20;
 
 }  // namespace
 
 RemakeWorker::RemakeWorker(memory_bank::Store& store, memory_bank::Retriever& retriever,
-                           const Models& models, const memory_bank::Codec& codec,
-                           const Configuration& configuration, bool other_tokenizer)
+                           memory_bank::MemoryCache& cache, const Models& models,
+                           const memory_bank::Codec& codec, const Configuration& configuration,
+                           bool other_tokenizer)
     : store_(store),
       retriever_(retriever),
+      cache_(cache),
       models_(models),
       codec_(codec),
       options_(configuration.ingest),
@@ -62,14 +69,18 @@ void RemakeWorker::run(const std::stop_token& stopped) {
   while (true) {
     {
       std::unique_lock lock(mutex_);
-      if (!woken_.wait(lock, stopped, [&] { return wanted_; })) {
+      woken_.wait_for(lock, stopped, kReclaimEvery, [&] { return wanted_; });
+      if (stopped.stop_requested()) {
         return;
       }
+      if (wanted_) {
+        error_.clear();
+      }
       wanted_ = false;
-      error_.clear();
     }
     try {
       pass(stopped);
+      reclaim();
     } catch (const std::exception& error) {
       std::unique_lock lock(mutex_);
       error_ = error.what();
@@ -84,8 +95,25 @@ void RemakeWorker::run(const std::stop_token& stopped) {
 // Keys first: a document that cannot be found is worse off than one that is read as text.
 void RemakeWorker::pass(const std::stop_token& stopped) {
   make_keys(stopped);
-  if (codec_.stores_tensors()) {
-    make_memories(stopped);
+  if (!codec_.stores_tensors()) {
+    return;
+  }
+  make_memories(stopped, [&](int64_t after) {
+    return store_.chunks_without_memory(codec_.fingerprint(), after, kRows);
+  });
+  const int64_t replaced = make_memories(stopped, [&](int64_t after) {
+    return store_.chunks_not_made_for(codec_.aim(), after, kRows);
+  });
+  if (replaced > 0 && !stopped.stop_requested()) {
+    store_.compact(kLiveShare);
+  }
+}
+
+void RemakeWorker::reclaim() {
+  const memory_bank::MemoryStatistics statistics = store_.memory_statistics(codec_.aim());
+  const int64_t dead = statistics.segment_bytes - statistics.bytes;
+  if (dead > kDeadBytes && 3 * dead > statistics.segment_bytes) {
+    store_.compact(kLiveShare);
   }
 }
 
@@ -121,18 +149,19 @@ void RemakeWorker::make_keys(const std::stop_token& stopped) {
   }
 }
 
-void RemakeWorker::make_memories(const std::stop_token& stopped) {
+int64_t RemakeWorker::make_memories(const std::stop_token& stopped, const Page& next_page) {
   int64_t after = 0;
+  int64_t chunks = 0;
   while (!stopped.stop_requested()) {
-    std::vector<memory_bank::ChunkRow> rows =
-        store_.chunks_without_memory(codec_.fingerprint(), after, kRows);
+    std::vector<memory_bank::ChunkRow> rows = next_page(after);
     if (rows.empty()) {
-      return;
+      break;
     }
     after = rows.back().row;
     if (other_tokenizer_) {
       std::erase_if(rows, [&](const memory_bank::ChunkRow& row) { return !is_current(row); });
     }
+    chunks += std::ssize(rows);
     std::size_t from = 0;
     while (from < rows.size() && !stopped.stop_requested()) {
       int64_t tokens = 0;
@@ -146,6 +175,7 @@ void RemakeWorker::make_memories(const std::stop_token& stopped) {
       from = to;
     }
   }
+  return chunks;
 }
 
 bool RemakeWorker::is_current(const memory_bank::ChunkRow& row) const {
@@ -187,6 +217,10 @@ void RemakeWorker::add_together(std::span<const memory_bank::ChunkRow> rows) {
     chunks.push_back(row.chunk);
   }
   store_.add_memories(ids, compress_chunks(codec_, chunks, options_.batch_tokens));
+  // A question in hand may still put the old one back: it answers as well until it is pushed out.
+  for (const int64_t id : ids) {
+    cache_.remove(id);
+  }
 }
 
 }  // namespace alluvium::service

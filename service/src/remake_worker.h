@@ -1,20 +1,23 @@
 // The thread that makes memories and keys which the running models lack.
 //
-// Purpose: after a change of model, codec or encoder, after a damaged record, and for documents too
-// long to be held at once, what is missing
-//          is made from the stored text while questions go on.
+// Purpose: after a change of model, codec, preset or encoder, after a damaged record, and for
+//          documents too long to be held at once, what is missing is made from the stored text while
+//          questions go on. A memory of another preset is attended to until its new one stands. What
+//          replaced or deleted memories leave behind on the disk is reclaimed here too.
 // Threads: thread-safe; the work runs on the worker's own thread.
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <span>
 #include <string>
 #include <thread>
 
 #include "alluvium/memory_bank/codec.h"
+#include "alluvium/memory_bank/memory_cache.h"
 #include "alluvium/memory_bank/retriever.h"
 #include "alluvium/memory_bank/store.h"
 #include "alluvium/service/configuration.h"
@@ -26,7 +29,8 @@ class RemakeWorker {
  public:
   /// References must outlive it. Begins with one look for anything missing. `other_tokenizer`: chunks that a fresh cut does not give are
   /// left alone, because their ids mean nothing to the running decoder.
-  RemakeWorker(memory_bank::Store& store, memory_bank::Retriever& retriever, const Models& models,
+  RemakeWorker(memory_bank::Store& store, memory_bank::Retriever& retriever,
+               memory_bank::MemoryCache& cache, const Models& models,
                const memory_bank::Codec& codec, const Configuration& configuration,
                bool other_tokenizer);
   ~RemakeWorker();
@@ -43,9 +47,14 @@ class RemakeWorker {
   void stop();
 
  private:
+  using Page = std::function<std::vector<memory_bank::ChunkRow>(int64_t)>;
+
   void run(const std::stop_token& stopped);
   void pass(const std::stop_token& stopped);
-  void make_memories(const std::stop_token& stopped);
+  /// Makes memories of the chunks that `next_page(after_row)` gives; returns how many chunks.
+  int64_t make_memories(const std::stop_token& stopped, const Page& next_page);
+  /// Compacts when enough of the segment files is dead.
+  void reclaim();
   void make_keys(const std::stop_token& stopped);
   bool is_current(const memory_bank::ChunkRow& row) const;
   void add_together(std::span<const memory_bank::ChunkRow> rows);
@@ -53,6 +62,7 @@ class RemakeWorker {
 
   memory_bank::Store& store_;
   memory_bank::Retriever& retriever_;
+  memory_bank::MemoryCache& cache_;
   const Models& models_;
   const memory_bank::Codec& codec_;
   const IngestConfiguration& options_;

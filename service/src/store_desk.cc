@@ -11,6 +11,7 @@ namespace alluvium::service {
 namespace {
 
 constexpr std::size_t kQueue = 1024;
+constexpr std::size_t kUpkeepQueue = 8;
 constexpr int64_t kListLimit = 1000;
 constexpr std::size_t kLetterBytes = 4096;
 
@@ -34,10 +35,12 @@ Message json_reply(const Message& to, std::string json) {
 }  // namespace
 
 StoreDesk::StoreDesk(Engine& engine, CompletionQueue& completions)
-    : engine_(engine), completions_(completions), pool_(1, kQueue) {}
+    : engine_(engine), completions_(completions), pool_(1, kQueue), upkeep_(1, kUpkeepQueue) {}
 
 bool StoreDesk::take(const std::string& client, Message message) {
-  return pool_.submit([this, client, message = std::move(message)] { answer(client, message); }) ==
+  const bool long_work = message.is(Command::memory_verify) || message.is(Command::memory_compact);
+  WorkerPool& pool = long_work ? upkeep_ : pool_;
+  return pool.submit([this, client, message = std::move(message)] { answer(client, message); }) ==
          PushResult::pushed;
 }
 
@@ -75,6 +78,20 @@ Message StoreDesk::reply_to(const Message& message) {
   }
   if (message.is(Command::reader_list)) {
     return json_reply(message, readers_to_json(engine_.readers().list()));
+  }
+  if (message.is(Command::memory_recompress)) {
+    engine_.recompress(message.attribute("preset"));
+    return json_reply(message, report_to_json(engine_.memories()));
+  }
+  if (message.is(Command::memory_stat)) {
+    return json_reply(message, report_to_json(engine_.memories()));
+  }
+  if (message.is(Command::memory_verify)) {
+    return json_reply(message, findings_to_json(engine_.verify_memories()));
+  }
+  if (message.is(Command::memory_compact)) {
+    engine_.compact_memories();
+    return json_reply(message, report_to_json(engine_.memories()));
   }
   if (message.is(Command::document_list)) {
     return list_documents(message);

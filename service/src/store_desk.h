@@ -1,7 +1,8 @@
 // Requests that read the store: session history, status, documents, dead letters.
 //
-// Purpose: keeps disk reads off the I/O thread; one thread answers them in order.
-// Threads: thread-safe; one thread of its own.
+// Purpose: keeps disk reads off the I/O thread; one thread answers them in order, and another what
+//          takes as long as reading the whole bank.
+// Threads: thread-safe; two threads of its own.
 #pragma once
 
 #include <string>
@@ -16,12 +17,15 @@ class StoreDesk {
   /// engine and completions must outlive it.
   StoreDesk(Engine& engine, CompletionQueue& completions);
 
-  /// Queues HELLO, STATUS, DOCUMENT_LIST, DOCUMENT_GET, DEAD_LETTER or DEAD_LETTER_LIST; false when
-  /// the desk is full.
+  /// Queues HELLO, STATUS, DOCUMENT_LIST, DOCUMENT_GET, DEAD_LETTER, DEAD_LETTER_LIST, READER_* or
+  /// MEMORY_*; false when the desk is full.
   bool take(const std::string& client, Message message);
 
   /// Answers what is queued, then joins.
-  void finish() { pool_.finish(); }
+  void finish() {
+    pool_.finish();
+    upkeep_.finish();
+  }
 
  private:
   void answer(const std::string& client, const Message& message);
@@ -33,7 +37,8 @@ class StoreDesk {
 
   Engine& engine_;
   CompletionQueue& completions_;
-  WorkerPool pool_;  // last: its thread uses everything above
+  WorkerPool pool_;  // these last: their threads use everything above
+  WorkerPool upkeep_;
 };
 
 }  // namespace alluvium::service

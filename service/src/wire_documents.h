@@ -51,6 +51,10 @@ std::vector<memory_bank::DocumentSummary> summaries_from_json(std::string_view j
 std::string dead_letters_to_json(const std::vector<memory_bank::DeadLetter>& letters);
 std::vector<memory_bank::DeadLetter> dead_letters_from_json(std::string_view json);
 
+/// What a check found, a list of lines.
+std::string findings_to_json(const std::vector<std::string>& findings);
+std::vector<std::string> findings_from_json(std::string_view json);
+
 std::string readers_to_json(const std::vector<ReaderStatus>& readers);
 std::vector<ReaderStatus> readers_from_json(std::string_view text);
 

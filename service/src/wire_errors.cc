@@ -107,6 +107,14 @@ const char* to_string(Command command) {
       return "READER_ROLLBACK";
     case Command::reader_unload:
       return "READER_UNLOAD";
+    case Command::memory_stat:
+      return "MEMORY_STAT";
+    case Command::memory_recompress:
+      return "MEMORY_RECOMPRESS";
+    case Command::memory_verify:
+      return "MEMORY_VERIFY";
+    case Command::memory_compact:
+      return "MEMORY_COMPACT";
     case Command::document_list:
       return "DOCUMENT_LIST";
     case Command::document_get:

@@ -193,6 +193,20 @@ std::vector<ReaderStatus> readers_from_json(std::string_view text) {
   return readers;
 }
 
+std::string findings_to_json(const std::vector<std::string>& findings) {
+  json list = json::array();
+  for (const std::string& finding : findings) {
+    list.push_back(text_of(finding));
+  }
+  return list.dump();
+}
+
+std::vector<std::string> findings_from_json(std::string_view text) {
+  std::vector<std::string> findings;
+  read_json(text, [&](const json& list) { list.get_to(findings); });
+  return findings;
+}
+
 std::string status_to_json(const EngineStatus& status) {
   const memory_bank::StoreCounts& store = status.store;
   return json{{"documents", store.documents},
@@ -223,6 +237,7 @@ std::string status_to_json(const EngineStatus& status) {
               {"tokens_read", status.tokens_read},
               {"ingest_ms", status.ingest_ms},
               {"remaking", status.remaking},
+              {"memory_report", json::parse(report_to_json(status.memories))},
               {"ingest_error", text_of(status.ingest_error)}}
       .dump();
 }

@@ -6,8 +6,9 @@
 namespace alluvium::tests {
 namespace {
 
-TEST_CASE("crash: a service killed under load loses and doubles nothing it acknowledged",
-          "[experiments][crash][service]") {
+TEST_CASE(
+    "crash: a service killed under load recompressing and compacting loses and doubles nothing",
+    "[experiments][crash][service]") {
   const auto encoder = default_encoder_path();
   if (!encoder) {
     WARN("skipped: the default encoder is not installed");
@@ -39,6 +40,8 @@ TEST_CASE("crash: a service killed under load loses and doubles nothing it ackno
   CHECK(report.doubled == 0);
   CHECK(report.without_memory == 0);
   CHECK(report.operations_acknowledged > 0);
+  CHECK(report.recompressions > 0);
+  CHECK(report.not_recompressed == 0);
   CHECK(report.documents_present >= report.documents_expected);
 }
 

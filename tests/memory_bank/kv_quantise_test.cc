@@ -8,6 +8,7 @@
 
 #include "alluvium/core/random.h"
 #include "kv/quantise.h"
+#include "kv/scale_table.h"
 #include "support/catch.h"
 
 namespace alluvium::memory_bank {
@@ -18,29 +19,29 @@ using Catch::Matchers::WithinAbs;
 
 Bytes quantised_keys(const std::vector<float>& keys, int64_t rows, int64_t group, int64_t bits) {
   const int64_t channels = static_cast<int64_t>(keys.size()) / rows;
-  Bytes bytes(key_bytes(rows, channels, group, bits));
-  quantise_keys(keys.data(), rows, channels, group, bits, bytes.data());
+  Bytes bytes(key_bytes(rows, channels, group, bits, 16));
+  quantise_keys(keys.data(), rows, channels, group, bits, 16, bytes.data());
   return bytes;
 }
 
 Bytes quantised_values(const std::vector<float>& values, int64_t rows, int64_t bits) {
   const int64_t channels = static_cast<int64_t>(values.size()) / rows;
-  Bytes bytes(value_bytes(rows, channels, bits));
-  quantise_values(values.data(), rows, channels, bits, bytes.data());
+  Bytes bytes(value_bytes(rows, channels, bits, 16));
+  quantise_values(values.data(), rows, channels, bits, 16, bytes.data());
   return bytes;
 }
 
 std::vector<float> decoded_keys(const Bytes& bytes, int64_t rows, int64_t channels, int64_t group,
                                 int64_t bits) {
   std::vector<float> keys(static_cast<std::size_t>(rows * channels));
-  dequantise_keys(bytes.data(), rows, channels, group, bits, keys.data());
+  dequantise_keys(bytes.data(), rows, channels, group, bits, 16, keys.data());
   return keys;
 }
 
 std::vector<float> decoded_values(const Bytes& bytes, int64_t rows, int64_t channels,
                                   int64_t bits) {
   std::vector<float> values(static_cast<std::size_t>(rows * channels));
-  dequantise_values(bytes.data(), rows, channels, bits, values.data());
+  dequantise_values(bytes.data(), rows, channels, bits, 16, values.data());
   return values;
 }
 
@@ -176,12 +177,62 @@ TEST_CASE("quantise: decoding to bfloat16 and float16 rounds what decoding to fl
   const auto exact = decoded_keys(bytes, 9, 6, 4, 3);
   std::vector<c10::BFloat16> brain(x.size());
   std::vector<c10::Half> half(x.size());
-  dequantise_keys(bytes.data(), 9, 6, 4, 3, brain.data());
-  dequantise_keys(bytes.data(), 9, 6, 4, 3, half.data());
+  dequantise_keys(bytes.data(), 9, 6, 4, 3, 16, brain.data());
+  dequantise_keys(bytes.data(), 9, 6, 4, 3, 16, half.data());
   for (std::size_t i = 0; i < x.size(); ++i) {
     CHECK(brain[i].x == c10::BFloat16(exact[i]).x);
     CHECK(half[i].x == c10::Half(exact[i]).x);
   }
+}
+
+// Scales 0.2 and 0.1 (lines of one), minima -1 and 0.5: the ladder of the scales goes from 0.1 in steps of
+// 0.1 / 255, that of the minima from -1 in steps of 1.5 / 255; both ends are met but for float16.
+TEST_CASE("scale table: 8 bits by hand, and what is written is what is read",
+          "[memory_bank][kv][quantise]") {
+  CHECK(scale_bytes(2, 1, 16) == 8);
+  CHECK(scale_bytes(2, 1, 8) == 12);
+  ScaleTable table(2, 1);
+  table.scales = {0.2F, 0.1F};
+  table.minima = {-1.0F, 0.5F};
+  Bytes bytes(scale_bytes(2, 1, 8));
+  write_scales(table, 8, bytes.data());
+  CHECK(bytes[8] == std::byte{255});   // scale of the first line
+  CHECK(bytes[9] == std::byte{0});     // its minimum
+  CHECK(bytes[10] == std::byte{0});    // scale of the second
+  CHECK(bytes[11] == std::byte{255});  // its minimum
+  CHECK_THAT(table.scales[0], WithinAbs(0.2, 2e-4));
+  CHECK_THAT(table.scales[1], WithinAbs(0.1, 1e-4));
+  CHECK_THAT(table.minima[1], WithinAbs(0.5, 2e-3));
+  ScaleTable read(2, 1);
+  read_scales(bytes.data(), 8, read);
+  CHECK(read.scales == table.scales);
+  CHECK(read.minima == table.minima);
+}
+
+TEST_CASE("scale table: with 8 bits the error of a key stays near that of 16",
+          "[memory_bank][kv][quantise][property]") {
+  const auto seed = GENERATE(range(0U, 10U));
+  CAPTURE(seed);
+  Random random(seed);
+  const int64_t rows = 1 + static_cast<int64_t>(random.below(70));
+  std::vector<float> x;
+  for (int64_t i = 0; i < rows * 64; ++i) {
+    // Channels of different widths, as keys have.
+    x.push_back(static_cast<float>(random.normal() * (1 + static_cast<double>(i % 64) / 16)));
+  }
+  const auto error = [&](int64_t scale_bits) {
+    Bytes bytes(key_bytes(rows, 64, 32, 4, scale_bits));
+    quantise_keys(x.data(), rows, 64, 32, 4, scale_bits, bytes.data());
+    std::vector<float> back(x.size());
+    dequantise_keys(bytes.data(), rows, 64, 32, 4, scale_bits, back.data());
+    double square = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      square += (x[i] - back[i]) * (x[i] - back[i]);
+    }
+    return std::sqrt(square / static_cast<double>(x.size()));
+  };
+  CHECK(error(8) < 1.1 * error(16) + 0.03);
+  CHECK(key_bytes(rows, 64, 32, 4, 8) < key_bytes(rows, 64, 32, 4, 16));
 }
 
 }  // namespace alluvium::memory_bank

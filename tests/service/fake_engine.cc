@@ -127,6 +127,14 @@ const memory_bank::Retriever& FakeEngine::retriever() const {
   throw InternalError("the fake engine has no retriever");
 }
 
+void FakeEngine::recompress(const std::string&) {
+  throw NotSupported("the fake engine stores no memories");
+}
+
+service::MemoryReport FakeEngine::memories() {
+  return {.statistics = store_->memory_statistics({}), .preset = "none", .remaking = false};
+}
+
 service::ReaderShelf& FakeEngine::readers() {
   throw InternalError("the fake engine has no readers");
 }

@@ -39,6 +39,10 @@ class FakeEngine final : public service::Engine {
                       const backbone::TextCallback& on_text) override;
 
   service::EngineStatus status() override;
+  void recompress(const std::string& preset) override;
+  service::MemoryReport memories() override;
+  std::vector<std::string> verify_memories() override { return store_->verify(); }
+  int64_t compact_memories() override { return store_->compact(); }
   service::ReaderShelf& readers() override;
   memory_bank::Store& store() override { return *store_; }
   const memory_bank::Retriever& retriever() const override;

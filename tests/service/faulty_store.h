@@ -103,7 +103,26 @@ class FaultyStore final : public memory_bank::Store {
     return inner_->counts(fingerprint);
   }
   int64_t compact(double min_live_share) override { return inner_->compact(min_live_share); }
-  std::vector<std::string> verify() override { return inner_->verify(); }
+  std::vector<std::string> verify(memory_bank::Damaged damaged) override {
+    return inner_->verify(damaged);
+  }
+  void set_family(const Digest& family, std::vector<Digest> members) override {
+    inner_->set_family(family, std::move(members));
+  }
+  std::vector<memory_bank::ChunkRow> chunks_not_made_for(const Digest& aim, int64_t after_row,
+                                                         int64_t limit) override {
+    return inner_->chunks_not_made_for(aim, after_row, limit);
+  }
+  std::vector<double> quality_gaps(const Digest& fingerprint, int64_t limit) override {
+    return inner_->quality_gaps(fingerprint, limit);
+  }
+  memory_bank::MemoryStatistics memory_statistics(const Digest& aim) override {
+    return inner_->memory_statistics(aim);
+  }
+  std::string setting(const std::string& name) override { return inner_->setting(name); }
+  void set_setting(const std::string& name, const std::string& value) override {
+    inner_->set_setting(name, value);
+  }
   const std::string& directory() const override { return inner_->directory(); }
 
  private:

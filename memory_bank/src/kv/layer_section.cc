@@ -24,12 +24,13 @@ std::size_t plain_bytes(const SectionShape& shape, int64_t rows) {
 std::size_t head_key_bytes(const SectionShape& shape, int64_t rows) {
   return shape.key_bits > kWidestCode
              ? plain_bytes(shape, rows)
-             : key_bytes(rows, shape.head_dim, shape.key_group, shape.key_bits);
+             : key_bytes(rows, shape.head_dim, shape.key_group, shape.key_bits, shape.scale_bits);
 }
 
 std::size_t head_value_bytes(const SectionShape& shape, int64_t rows) {
-  return shape.value_bits > kWidestCode ? plain_bytes(shape, rows)
-                                        : value_bytes(rows, shape.head_dim, shape.value_bits);
+  return shape.value_bits > kWidestCode
+             ? plain_bytes(shape, rows)
+             : value_bytes(rows, shape.head_dim, shape.value_bits, shape.scale_bits);
 }
 
 /// Rows of one head, gathered: [rows, head_dim].
@@ -51,7 +52,8 @@ void decode_as(const SectionShape& shape, const std::byte* from, std::span<const
     if (shape.key_bits > kWidestCode) {
       std::memcpy(keys, from, plain_bytes(shape, rows));
     } else {
-      dequantise_keys(from, rows, shape.head_dim, shape.key_group, shape.key_bits, keys);
+      dequantise_keys(from, rows, shape.head_dim, shape.key_group, shape.key_bits, shape.scale_bits,
+                      keys);
     }
     from += head_key_bytes(shape, rows);
     keys += rows * shape.head_dim;
@@ -60,7 +62,7 @@ void decode_as(const SectionShape& shape, const std::byte* from, std::span<const
     if (shape.value_bits > kWidestCode) {
       std::memcpy(values, from, plain_bytes(shape, rows));
     } else {
-      dequantise_values(from, rows, shape.head_dim, shape.value_bits, values);
+      dequantise_values(from, rows, shape.head_dim, shape.value_bits, shape.scale_bits, values);
     }
     from += head_value_bytes(shape, rows);
     values += rows * shape.head_dim;
@@ -107,7 +109,7 @@ std::vector<std::byte> encode_section(const SectionShape& shape, const at::Tenso
       std::memcpy(out, rows.data(), rows.size());
     } else {
       quantise_keys(reinterpret_cast<const float*>(rows.data()), count, shape.head_dim,
-                    shape.key_group, shape.key_bits, out);
+                    shape.key_group, shape.key_bits, shape.scale_bits, out);
     }
     out += head_key_bytes(shape, count);
   });
@@ -116,7 +118,7 @@ std::vector<std::byte> encode_section(const SectionShape& shape, const at::Tenso
       std::memcpy(out, rows.data(), rows.size());
     } else {
       quantise_values(reinterpret_cast<const float*>(rows.data()), count, shape.head_dim,
-                      shape.value_bits, out);
+                      shape.value_bits, shape.scale_bits, out);
     }
     out += head_value_bytes(shape, count);
   });

@@ -22,6 +22,7 @@ struct SectionShape {
   int64_t kv_heads = 0;
   int64_t head_dim = 0;
   int64_t key_group = 0;
+  int64_t scale_bits = 16;
   at::ScalarType type = at::kFloat;  ///< what it is decoded to
   bool everything = true;            ///< no bit maps
   int64_t key_bits = 0;

@@ -7,20 +7,10 @@
 #include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
 
+#include "kv/scale_table.h"
+
 namespace alluvium::memory_bank {
 namespace {
-
-/// Scale and minimum as the record keeps them.
-struct Range {
-  c10::Half scale;
-  c10::Half minimum;
-};
-static_assert(sizeof(Range) == 4);
-
-Range range_of(float lowest, float highest, int64_t bits) {
-  const auto levels = static_cast<float>((1 << bits) - 1);
-  return {c10::Half((highest - lowest) / levels), c10::Half(lowest)};
-}
 
 uint8_t code_of(float x, float scale, float minimum, float levels) {
   if (scale == 0) {
@@ -83,36 +73,35 @@ void unpack(const std::byte* bytes, int64_t n, int64_t bits, uint8_t* codes) {
   }
 }
 
+int64_t groups_of(int64_t rows, int64_t group) { return (rows + group - 1) / group; }
+
 }  // namespace
 
 std::size_t code_bytes(int64_t elements, int64_t bits) {
   return static_cast<std::size_t>((elements * bits + 7) / 8);
 }
 
-std::size_t key_bytes(int64_t rows, int64_t channels, int64_t group, int64_t bits) {
-  const int64_t groups = (rows + group - 1) / group;
-  return static_cast<std::size_t>(groups * channels) * sizeof(Range) +
+std::size_t key_bytes(int64_t rows, int64_t channels, int64_t group, int64_t bits,
+                      int64_t scale_bits) {
+  return scale_bytes(groups_of(rows, group), channels, scale_bits) +
          static_cast<std::size_t>(rows) * code_bytes(channels, bits);
 }
 
-std::size_t value_bytes(int64_t rows, int64_t channels, int64_t bits) {
-  return static_cast<std::size_t>(rows) * (sizeof(Range) + code_bytes(channels, bits));
+std::size_t value_bytes(int64_t rows, int64_t channels, int64_t bits, int64_t scale_bits) {
+  return scale_bytes(rows, 1, scale_bits) +
+         static_cast<std::size_t>(rows) * code_bytes(channels, bits);
 }
 
 void quantise_keys(const float* keys, int64_t rows, int64_t channels, int64_t group, int64_t bits,
-                   std::byte* out) {
-  const int64_t groups = (rows + group - 1) / group;
-  const std::size_t half_row = static_cast<std::size_t>(channels) * sizeof(c10::Half);
-  std::byte* codes_out = out + 2 * half_row * static_cast<std::size_t>(groups);
+                   int64_t scale_bits, std::byte* out) {
+  ScaleTable table(groups_of(rows, group), channels);
   const auto levels = static_cast<float>((1 << bits) - 1);
-  const auto width = static_cast<std::size_t>(channels);
-  std::vector<float> low(width);
-  std::vector<float> high(width);
-  std::vector<c10::Half> halves(2 * width);
-  std::vector<uint8_t> codes(width);
+  std::vector<float> high(static_cast<std::size_t>(channels));
   for (int64_t first = 0; first < rows; first += group) {
     const int64_t end = std::min(first + group, rows);
-    std::copy_n(keys + first * channels, channels, low.begin());
+    float* low = table.minima.data() + first / group * channels;
+    float* scale = table.scales.data() + first / group * channels;
+    std::copy_n(keys + first * channels, channels, low);
     std::copy_n(keys + first * channels, channels, high.begin());
     for (int64_t r = first + 1; r < end; ++r) {
       const float* row = keys + r * channels;
@@ -122,64 +111,59 @@ void quantise_keys(const float* keys, int64_t rows, int64_t channels, int64_t gr
       }
     }
     for (int64_t c = 0; c < channels; ++c) {
-      const Range range = range_of(low[c], high[c], bits);
-      halves[c] = range.scale;
-      halves[channels + c] = range.minimum;
-      high[c] = range.scale;  // from here on the scale that is stored, and the minimum
-      low[c] = range.minimum;
+      scale[c] = (high[c] - low[c]) / levels;
     }
-    std::memcpy(out, halves.data(), 2 * half_row);
-    out += 2 * half_row;
-    for (int64_t r = first; r < end; ++r) {
-      const float* row = keys + r * channels;
-      for (int64_t c = 0; c < channels; ++c) {
-        codes[c] = code_of(row[c], high[c], low[c], levels);
-      }
-      pack(codes.data(), channels, bits, codes_out);
-      codes_out += code_bytes(channels, bits);
+  }
+  write_scales(table, scale_bits, out);
+  out += scale_bytes(table.lines, channels, scale_bits);
+  std::vector<uint8_t> codes(static_cast<std::size_t>(channels));
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* row = keys + r * channels;
+    const float* low = table.minima.data() + r / group * channels;
+    const float* scale = table.scales.data() + r / group * channels;
+    for (int64_t c = 0; c < channels; ++c) {
+      codes[c] = code_of(row[c], scale[c], low[c], levels);
     }
+    pack(codes.data(), channels, bits, out);
+    out += code_bytes(channels, bits);
   }
 }
 
 void quantise_values(const float* values, int64_t rows, int64_t channels, int64_t bits,
-                     std::byte* out) {
-  std::byte* codes_out = out + static_cast<std::size_t>(rows) * sizeof(Range);
+                     int64_t scale_bits, std::byte* out) {
+  ScaleTable table(rows, 1);
   const auto levels = static_cast<float>((1 << bits) - 1);
-  std::vector<uint8_t> codes(static_cast<std::size_t>(channels));
   for (int64_t r = 0; r < rows; ++r) {
     const float* row = values + r * channels;
     const auto [low, high] = std::minmax_element(row, row + channels);
-    const Range range = range_of(*low, *high, bits);
-    std::memcpy(out, &range, sizeof(range));
-    out += sizeof(range);
+    table.minima[r] = *low;
+    table.scales[r] = (*high - *low) / levels;
+  }
+  write_scales(table, scale_bits, out);
+  out += scale_bytes(rows, 1, scale_bits);
+  std::vector<uint8_t> codes(static_cast<std::size_t>(channels));
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* row = values + r * channels;
     for (int64_t c = 0; c < channels; ++c) {
-      codes[c] = code_of(row[c], range.scale, range.minimum, levels);
+      codes[c] = code_of(row[c], table.scales[r], table.minima[r], levels);
     }
-    pack(codes.data(), channels, bits, codes_out);
-    codes_out += code_bytes(channels, bits);
+    pack(codes.data(), channels, bits, out);
+    out += code_bytes(channels, bits);
   }
 }
 
 template <class T>
 void dequantise_keys(const std::byte* bytes, int64_t rows, int64_t channels, int64_t group,
-                     int64_t bits, T* out) {
-  const int64_t groups = (rows + group - 1) / group;
-  const auto width = static_cast<std::size_t>(channels);
-  const std::byte* packed =
-      bytes + 2 * width * sizeof(c10::Half) * static_cast<std::size_t>(groups);
-  std::vector<c10::Half> halves(2 * width);
-  std::vector<float> scale(width);
-  std::vector<float> minimum(width);
-  std::vector<uint8_t> codes(width);
+                     int64_t bits, int64_t scale_bits, T* out) {
+  ScaleTable table(groups_of(rows, group), channels);
+  read_scales(bytes, scale_bits, table);
+  bytes += scale_bytes(table.lines, channels, scale_bits);
+  std::vector<uint8_t> codes(static_cast<std::size_t>(channels));
   for (int64_t r = 0; r < rows; ++r) {
-    if (r % group == 0) {
-      std::memcpy(halves.data(), bytes, halves.size() * sizeof(c10::Half));
-      bytes += halves.size() * sizeof(c10::Half);
-      std::copy_n(halves.begin(), width, scale.begin());
-      std::copy_n(halves.begin() + channels, width, minimum.begin());
-    }
-    unpack(packed, channels, bits, codes.data());
-    packed += code_bytes(channels, bits);
+    const float* minimum = table.minima.data() + r / group * channels;
+    const float* scale = table.scales.data() + r / group * channels;
+    unpack(bytes, channels, bits, codes.data());
+    bytes += code_bytes(channels, bits);
     for (int64_t c = 0; c < channels; ++c) {
       out[c] = static_cast<T>(static_cast<float>(codes[c]) * scale[c] + minimum[c]);
     }
@@ -189,17 +173,16 @@ void dequantise_keys(const std::byte* bytes, int64_t rows, int64_t channels, int
 
 template <class T>
 void dequantise_values(const std::byte* bytes, int64_t rows, int64_t channels, int64_t bits,
-                       T* out) {
-  const std::byte* packed = bytes + static_cast<std::size_t>(rows) * sizeof(Range);
+                       int64_t scale_bits, T* out) {
+  ScaleTable table(rows, 1);
+  read_scales(bytes, scale_bits, table);
+  bytes += scale_bytes(rows, 1, scale_bits);
   std::vector<uint8_t> codes(static_cast<std::size_t>(channels));
   for (int64_t r = 0; r < rows; ++r) {
-    Range range;
-    std::memcpy(&range, bytes, sizeof(range));
-    bytes += sizeof(range);
-    const float scale = range.scale;
-    const float minimum = range.minimum;
-    unpack(packed, channels, bits, codes.data());
-    packed += code_bytes(channels, bits);
+    const float scale = table.scales[r];
+    const float minimum = table.minima[r];
+    unpack(bytes, channels, bits, codes.data());
+    bytes += code_bytes(channels, bits);
     for (int64_t c = 0; c < channels; ++c) {
       out[c] = static_cast<T>(static_cast<float>(codes[c]) * scale + minimum);
     }
@@ -207,11 +190,15 @@ void dequantise_values(const std::byte* bytes, int64_t rows, int64_t channels, i
   }
 }
 
-template void dequantise_keys(const std::byte*, int64_t, int64_t, int64_t, int64_t, float*);
-template void dequantise_keys(const std::byte*, int64_t, int64_t, int64_t, int64_t, c10::BFloat16*);
-template void dequantise_keys(const std::byte*, int64_t, int64_t, int64_t, int64_t, c10::Half*);
-template void dequantise_values(const std::byte*, int64_t, int64_t, int64_t, float*);
-template void dequantise_values(const std::byte*, int64_t, int64_t, int64_t, c10::BFloat16*);
-template void dequantise_values(const std::byte*, int64_t, int64_t, int64_t, c10::Half*);
+template void dequantise_keys(const std::byte*, int64_t, int64_t, int64_t, int64_t, int64_t,
+                              float*);
+template void dequantise_keys(const std::byte*, int64_t, int64_t, int64_t, int64_t, int64_t,
+                              c10::BFloat16*);
+template void dequantise_keys(const std::byte*, int64_t, int64_t, int64_t, int64_t, int64_t,
+                              c10::Half*);
+template void dequantise_values(const std::byte*, int64_t, int64_t, int64_t, int64_t, float*);
+template void dequantise_values(const std::byte*, int64_t, int64_t, int64_t, int64_t,
+                                c10::BFloat16*);
+template void dequantise_values(const std::byte*, int64_t, int64_t, int64_t, int64_t, c10::Half*);
 
 }  // namespace alluvium::memory_bank

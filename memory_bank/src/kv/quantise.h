@@ -4,7 +4,7 @@
 //          values one a row: a key's outliers live in channels, a value's do not.
 // Source : KIVI (Liu et al., ICML 2024): asymmetric, keys per channel, values per token. Keys before
 //          rotary embedding, whose channels stay what they are over a document.
-// Differs: scale and minimum are rounded to float16 before the codes are computed, so that what is
+// Differs: scale and minimum are rounded as they are stored before the codes are computed, so that what is
 //          decoded is what was meant; codes are rounded half to even; codes stand row by row, so
 //          that decoding runs along channels; the last group of rows may be shorter.
 // Threads: pure functions. Input must be finite and within float16.
@@ -21,23 +21,24 @@ namespace alluvium::memory_bank {
 /// with 0.
 std::size_t code_bytes(int64_t elements, int64_t bits);
 
-/// Keys [rows, channels]: for each group of rows float16 scales [channels] and minima [channels],
-/// then all codes, each row on a byte of its own.
-std::size_t key_bytes(int64_t rows, int64_t channels, int64_t group, int64_t bits);
+/// Keys [rows, channels]: a scale table with a line of `channels` for each group of rows, then all
+/// codes, each row on a byte of its own. scale_bits: 8 or 16.
+std::size_t key_bytes(int64_t rows, int64_t channels, int64_t group, int64_t bits,
+                      int64_t scale_bits);
 void quantise_keys(const float* keys, int64_t rows, int64_t channels, int64_t group, int64_t bits,
-                   std::byte* out);
+                   int64_t scale_bits, std::byte* out);
 
-/// Values [rows, channels]: for each row float16 scale and minimum, then all codes.
-std::size_t value_bytes(int64_t rows, int64_t channels, int64_t bits);
+/// Values [rows, channels]: a scale table with a line of one for each row, then all codes.
+std::size_t value_bytes(int64_t rows, int64_t channels, int64_t bits, int64_t scale_bits);
 void quantise_values(const float* values, int64_t rows, int64_t channels, int64_t bits,
-                     std::byte* out);
+                     int64_t scale_bits, std::byte* out);
 
 /// T: float, c10::BFloat16 or c10::Half; out: [rows, channels].
 template <class T>
 void dequantise_keys(const std::byte* bytes, int64_t rows, int64_t channels, int64_t group,
-                     int64_t bits, T* out);
+                     int64_t bits, int64_t scale_bits, T* out);
 template <class T>
 void dequantise_values(const std::byte* bytes, int64_t rows, int64_t channels, int64_t bits,
-                       T* out);
+                       int64_t scale_bits, T* out);
 
 }  // namespace alluvium::memory_bank

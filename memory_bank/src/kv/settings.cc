@@ -15,6 +15,10 @@ struct Preset {
   double keep;
   int64_t key_bits;
   int64_t value_bits;
+  int64_t boundary_bits = 8;
+  int64_t key_group = 32;
+  int64_t scale_bits = 16;
+  const char* merge = "none";
 };
 
 // Shares and bits were chosen on SQuAD train, under each preset's bytes (docs/ARCHITECTURE.md).
@@ -45,6 +49,18 @@ std::vector<std::string> kv_presets() {
   return names;
 }
 
+const std::vector<std::string>& merge_names() {
+  static const std::vector<std::string> names = {"none", "values"};
+  return names;
+}
+
+std::string settings_word(const CodecOptions& options) {
+  CodecOptions plain;
+  plain.preset = options.preset;
+  return resolve_settings(options).describe() == resolve_settings(plain).describe() ? options.preset
+                                                                                    : "custom";
+}
+
 KvSettings resolve_settings(const CodecOptions& options) {
   const auto preset = std::find_if(kPresets.begin(), kPresets.end(),
                                    [&](const Preset& p) { return options.preset == p.name; });
@@ -67,6 +83,23 @@ KvSettings resolve_settings(const CodecOptions& options) {
                  "codec.key_bits and codec.value_bits must both be 8 or less, or be equal; they "
                  "come to {} and {}",
                  settings.key_bits, settings.value_bits);
+  ALLUVIUM_CHECK(
+      options.boundary_bits == 0 || (options.boundary_bits >= 2 && options.boundary_bits <= 8 &&
+                                     (options.boundary_bits <= 4 || options.boundary_bits == 8)),
+      "codec.boundary_bits must be 0 (as the preset says), 2, 3, 4 or 8, got {}",
+      options.boundary_bits);
+  ALLUVIUM_CHECK(options.key_group >= 0 && options.key_group <= 4096,
+                 "codec.key_group must lie in [1, 4096], or be 0 for the preset's, got {}",
+                 options.key_group);
+  ALLUVIUM_CHECK(options.scale_bits == 0 || options.scale_bits == 8 || options.scale_bits == 16,
+                 "codec.scale_bits must be 0 (as the preset says), 8 or 16, got {}",
+                 options.scale_bits);
+  settings.scale_bits = options.scale_bits > 0 ? options.scale_bits : preset->scale_bits;
+  settings.boundary_bits =
+      options.boundary_bits > 0 ? options.boundary_bits : preset->boundary_bits;
+  settings.key_group = options.key_group > 0 ? options.key_group : preset->key_group;
+  const std::string merge = options.merge == "preset" ? preset->merge : options.merge;
+  check_word("merge", merge, merge_names());
   const std::string observer = options.observer == "preset" ? "repeat" : options.observer;
   const std::string budget = options.budget == "preset" ? "global" : options.budget;
   check_word("observer", observer, observer_names());
@@ -74,6 +107,7 @@ KvSettings resolve_settings(const CodecOptions& options) {
   if (settings.evicts()) {
     settings.observer = observer;
     settings.budget = budget;
+    settings.merge = merge;
   }
   return settings;
 }
@@ -87,6 +121,15 @@ std::string KvSettings::describe() const {
   }
   if (quantised()) {
     words += fmt::format(" boundary={} group={}", boundary_layers, key_group);
+    if (boundary_bits != 8) {
+      words += fmt::format(" boundary_bits={}", boundary_bits);
+    }
+  }
+  if (quantised() && scale_bits != 16) {
+    words += fmt::format(" scale_bits={}", scale_bits);
+  }
+  if (merge != "none") {
+    words += fmt::format(" merge={}", merge);
   }
   return words;
 }

@@ -18,9 +18,12 @@ struct KvSettings {
   std::string budget = "none";
   int64_t key_bits = 0;  ///< 2, 3, 4, 8: quantised; 16, 32: that width; 0: the compute dtype's
   int64_t value_bits = 0;
+  int64_t boundary_bits = 8;   ///< least bits of the boundary layers
+  int64_t key_group = 32;      ///< kept rows that share a key's scales
+  int64_t scale_bits = 16;     ///< of each quantised scale and minimum
+  std::string merge = "none";  ///< none | values
   // Not set by options.
-  int64_t boundary_layers = 2;  ///< first and last layers quantised to 8 bits at least
-  int64_t key_group = 32;       ///< kept rows that share a key's scales
+  int64_t boundary_layers = 2;  ///< first and last layers
   int64_t sink_rows = 4;        ///< first rows of a chunk, always kept
   int64_t floor_rows = 8;       ///< kept by every layer and head at least
   int64_t whole_below = 64;     ///< chunks of fewer tokens keep every row
@@ -31,6 +34,12 @@ struct KvSettings {
   /// All of it in words, for the fingerprint: equal settings give equal words.
   std::string describe() const;
 };
+
+/// The words of codec.merge.
+const std::vector<std::string>& merge_names();
+
+/// Preset and overrides as one word for people: the preset's, or "custom".
+std::string settings_word(const CodecOptions& options);
 
 /// The preset with the overrides of `options`. Throws InvalidArgument naming key, value and bound.
 KvSettings resolve_settings(const CodecOptions& options);

@@ -1,5 +1,6 @@
 #include "kv/storage.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include <ATen/Parallel.h>
@@ -32,6 +33,7 @@ SectionShape shape_of(const StoredKv& stored, int64_t tokens, int64_t key_bits,
           .kv_heads = stored.kv_heads,
           .head_dim = stored.head_dim,
           .key_group = stored.key_group,
+          .scale_bits = stored.scale_bits,
           .type = stored.type,
           .everything = stored.everything,
           .key_bits = key_bits,
@@ -52,6 +54,7 @@ StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRo
   stored.kv_heads = keys.size(1);
   stored.head_dim = keys.size(3);
   stored.key_group = settings.key_group;
+  stored.scale_bits = settings.quantised() ? settings.scale_bits : 16;
   stored.type = type;
   stored.everything = kept.everything();
   const at::ScalarType source = settings.quantised() ? at::kFloat : type;
@@ -80,7 +83,8 @@ StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRo
       StoredKv::Layer& out = stored.layers[l];
       const bool boundary = std::min(layer, layers - 1 - layer) < settings.boundary_layers;
       const auto bits = [&](int64_t wanted) {
-        return settings.quantised() ? (boundary ? int64_t{8} : wanted) : width;
+        return settings.quantised() ? (boundary ? std::max(wanted, settings.boundary_bits) : wanted)
+                                    : width;
       };
       out.key_bits = bits(settings.key_bits);
       out.value_bits = bits(settings.value_bits);

@@ -19,6 +19,9 @@ int run_qa_bench(const std::vector<std::string>& arguments);
 /// Answer quality against bytes of every way to keep a document's keys and values.
 int run_frontier_bench(const std::vector<std::string>& arguments);
 
+/// The bench "long": time and memory that documents of growing length take, and their answers.
+int run_long_document_bench(const std::vector<std::string>& arguments);
+
 /// Kills a service under load again and again, and checks that nothing acknowledged is lost or
 /// doubled.
 int run_crash_bench(const std::vector<std::string>& arguments);

@@ -44,6 +44,17 @@ struct CodecOptions {
   std::string budget = "preset";
   int64_t key_bits = 0;    ///< 2, 3, 4, 8, 16 or 32; 0 = as preset
   int64_t value_bits = 0;  ///< likewise
+  int64_t boundary_bits =
+      0;                   ///< least bits in the first and last two layers, 2 to 8; 0 = as preset
+  int64_t key_group = 0;   ///< kept rows that share a key channel's scale, to 4096; 0 = as preset
+  int64_t scale_bits = 0;  ///< of each quantised scale and minimum, 8 or 16; 0 = as preset
+  /// What becomes of evicted rows: none (lost) | values (their values join the nearest kept row's);
+  /// "preset"
+  std::string merge = "preset";
+  /// Share of the chunks that are stored with the next larger preset, those that lose most; 0: none
+  double richer_share = 0.01;
+  /// Tokens of a chunk by whose likelihood its loss is measured; 0 measures nothing
+  int64_t quality_tokens = 12;
   /// Several documents: parallel (each right after the prefix, order does not matter) | sequential
   /// (one after the other, best document last)
   std::string positions = "parallel";
@@ -75,6 +86,11 @@ class Codec {
   /// Identity of everything a memory depends on: backbone, tokenizer, prefix tokens, codec, its
   /// storage settings. Load-time settings (positions, temperature, lse_scale) are not part of it.
   virtual const Digest& fingerprint() const = 0;
+
+  /// What compress() makes now: of a codec whose settings can be switched, the fingerprint of those
+  /// in force, while fingerprint() covers all that may be attended to together. The reference stays
+  /// valid as long as the codec.
+  virtual const Digest& aim() const { return fingerprint(); }
 
   /// Whether compress() yields tensors that must be stored (kv), or to_prefix() works from tokens
   /// alone (none, text).

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,10 +45,22 @@ struct StoredKv {
   };
   int64_t kv_heads = 0;
   int64_t head_dim = 0;
-  int64_t key_group = 0;  ///< kept rows that share a scale and a minimum in each channel of a key
+  int64_t key_group = 0;    ///< kept rows that share a scale and a minimum in each channel of a key
+  int64_t scale_bits = 16;  ///< of each scale and minimum: 8 or 16
   at::ScalarType type = at::kFloat;  ///< what it is decoded to: float32, float16 or bfloat16
   bool everything = true;            ///< every token is kept
   std::vector<Layer> layers;
+};
+
+/// How a memory came to be kept as it is. Not part of its record: the store keeps it in the row.
+struct MemoryOrigin {
+  /// Fingerprint of the settings that were asked for; the memory's own differs when the quality gate
+  /// stored it richer. All zero: the memory's own
+  Digest aim{};
+  std::string preset;  ///< word of the settings it was made with; "custom" for single settings
+  /// Nats a token that the chunk's own tokens are less likely over this memory than over all its
+  /// keys and values; nothing: not measured
+  std::optional<double> quality_gap;
 };
 
 /// One compressed chunk. `keys` and `values` are undefined for codecs that store tokens only.
@@ -65,6 +78,7 @@ struct Memory {
   /// What a record is made of when keys and values are not stored as they are. A memory that came
   /// from a record has none.
   std::shared_ptr<const StoredKv> stored;
+  MemoryOrigin origin;  ///< empty when it came from a record
 
   int64_t length() const { return static_cast<int64_t>(tokens.size()); }
   /// Bytes of the tensors and tokens in memory.

@@ -107,6 +107,32 @@ struct StoreCounts {
   int64_t database_bytes = 0;
 };
 
+/// Memories of one way of keeping.
+struct MemoryKind {
+  std::string preset;  ///< as MemoryOrigin; empty for memories of earlier versions
+  int64_t memories = 0;
+  int64_t richer = 0;  ///< of these, stored richer than asked for, by the quality gate
+  int64_t tokens = 0;
+  int64_t bytes = 0;  ///< of their records
+};
+
+/// All memories of a store.
+struct MemoryStatistics {
+  int64_t memories = 0;
+  int64_t tokens = 0;
+  int64_t bytes = 0;  ///< of live records
+  /// Of the segment files: what exceeds `bytes` is padding, or dead and reclaimed by compact()
+  int64_t segment_bytes = 0;
+  int64_t waiting = 0;               ///< chunks without a memory made for the aim asked about
+  std::vector<MemoryKind> kinds;     ///< by preset
+  std::vector<double> quality_gaps;  ///< measured ones, rising
+};
+
+enum class Damaged {
+  report,   ///< leave it
+  discard,  ///< make it invisible, so that it is made again from the text
+};
+
 struct LexicalHit {
   int64_t document_row = 0;
   double score = 0;  ///< BM25, higher is better
@@ -170,6 +196,10 @@ class Store {
 
   // ---- Memories
 
+  /// From now on memories under any of `members` serve who asks for `family` (load_memory,
+  /// chunks_without_memory, counts). They are given out under the family's name.
+  virtual void set_family(const Digest& family, std::vector<Digest> members) = 0;
+
   virtual std::vector<ChunkRow> chunks(int64_t document_row) = 0;
 
   /// The memory of a chunk made under `fingerprint`; nothing when there is none. Checks CRC,
@@ -181,6 +211,13 @@ class Store {
   /// Chunks without a memory under `fingerprint`, in row order after `after_row`, at most `limit`.
   virtual std::vector<ChunkRow> chunks_without_memory(const Digest& fingerprint, int64_t after_row,
                                                       int64_t limit) = 0;
+
+  /// Chunks without a memory that was made for `aim` (MemoryOrigin), likewise.
+  virtual std::vector<ChunkRow> chunks_not_made_for(const Digest& aim, int64_t after_row,
+                                                    int64_t limit) = 0;
+
+  /// Quality gaps of the memories made under `fingerprint`, newest first, at most `limit`.
+  virtual std::vector<double> quality_gaps(const Digest& fingerprint, int64_t limit) = 0;
 
   /// Adds memories for existing chunks (re-making after a model change); older memories of the
   /// chunk go. Chunks that vanished are skipped.
@@ -218,7 +255,13 @@ class Store {
   virtual int64_t compact(double min_live_share = 0.5) = 0;
 
   /// Checks database pages and every live record; returns one line for each thing found wrong.
-  virtual std::vector<std::string> verify() = 0;
+  virtual std::vector<std::string> verify(Damaged damaged = Damaged::report) = 0;
+
+  virtual MemoryStatistics memory_statistics(const Digest& aim) = 0;
+
+  /// A word the instance remembers; empty when it was never set.
+  virtual std::string setting(const std::string& name) = 0;
+  virtual void set_setting(const std::string& name, const std::string& value) = 0;
 
   virtual const std::string& directory() const = 0;
 };

@@ -102,6 +102,17 @@ class Client {
   /// A JSON object; docs/FORMATS.md names its fields.
   std::string status();
 
+  // ---- Memories
+
+  /// As report_to_json (memory_report.h).
+  std::string memories();
+  /// Has all memories made anew under this preset, in the background; returns as memories().
+  std::string recompress_memories(const std::string& preset);
+  /// Has every record read; one line for each thing found wrong. What is damaged is made anew.
+  std::vector<std::string> verify_memories();
+  /// Has the bytes of memories that are gone given back to the disk; returns as memories().
+  std::string compact_memories();
+
   // ---- Readers; each call returns those of the service after it
 
   std::vector<ReaderStatus> readers();

@@ -24,6 +24,7 @@
 #include "alluvium/memory_bank/retriever.h"
 #include "alluvium/memory_bank/store.h"
 #include "alluvium/service/configuration.h"
+#include "alluvium/service/memory_report.h"
 #include "alluvium/service/readers.h"
 
 namespace alluvium::service {
@@ -124,7 +125,8 @@ struct EngineStatus {
   int64_t tokens_read = 0;        ///< since start, ingest
   double ingest_ms = 0;           ///< time inside compress and commit since start
   bool remaking = false;          ///< memories that do not fit the model are being re-made
-  std::string ingest_error;       ///< why ingest pauses (disk full), empty when it runs
+  MemoryReport memories;
+  std::string ingest_error;  ///< why ingest pauses (disk full), empty when it runs
 };
 
 class Engine {
@@ -155,6 +157,21 @@ class Engine {
   virtual Answer ask(const Question& question, const backbone::TextCallback& on_text = nullptr) = 0;
 
   virtual EngineStatus status() = 0;
+
+  /// Makes every memory anew under another preset, in the background; until a memory is made its
+  /// old one is attended to. New documents get the new preset at once. The choice holds over restarts
+  /// until codec.preset is changed. Throws InvalidArgument on an unknown preset, NotSupported when
+  /// the service stores no memories.
+  virtual void recompress(const std::string& preset) = 0;
+
+  virtual MemoryReport memories() = 0;
+
+  /// Reads every record; one line for each thing found wrong. Damaged memories are made anew from
+  /// the text in the background. Takes as long as reading all of them.
+  virtual std::vector<std::string> verify_memories() = 0;
+
+  /// Gives the bytes of memories that are gone back to the disk; returns how many.
+  virtual int64_t compact_memories() = 0;
 
   /// The readers of this instance, to list, load, switch and roll back.
   virtual ReaderShelf& readers() = 0;

@@ -1,0 +1,80 @@
+#include "kv/quality_gap.h"
+
+#include <ATen/ops/arange.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/log_softmax.h>
+
+#include "prefix_layout.h"
+
+namespace alluvium::memory_bank {
+namespace {
+
+/// Read before the tokens that count: where in the chunk one is must first be found.
+constexpr int64_t kLeadIn = 4;
+
+/// Where the tokens begin: the same for the same chunk.
+int64_t begin_of(const Chunk& chunk, int64_t window) {
+  const Digest digest = hash_tokens(chunk.tokens);
+  const uint64_t draw = static_cast<uint64_t>(digest[0]) << 16 |
+                        static_cast<uint64_t>(digest[1]) << 8 | static_cast<uint64_t>(digest[2]);
+  return static_cast<int64_t>(draw % static_cast<uint64_t>(std::ssize(chunk.tokens) - window + 1));
+}
+
+double mean_nll(const at::Tensor& logits, std::span<const backbone::TokenId> tokens) {
+  const auto scored = std::ssize(tokens) - kLeadIn;
+  // Logits after token i are those of token i + 1.
+  const at::Tensor rows = at::log_softmax(logits.narrow(0, kLeadIn - 1, scored).cpu(), -1);
+  double sum = 0;
+  for (int64_t i = 0; i < scored; ++i) {
+    sum -= rows[i][tokens[static_cast<std::size_t>(kLeadIn + i)]].item<double>();
+  }
+  return sum / static_cast<double>(scored);
+}
+
+}  // namespace
+
+std::vector<std::optional<double>> measure_quality_gaps(
+    const backbone::Decoder& decoder, const SharedPrefix& prefix, const Codec& codec,
+    std::span<const Chunk> chunks, std::span<const ObservedReading> readings,
+    std::span<const Memory> memories, int64_t tokens) {
+  const int64_t window = kLeadIn + tokens;
+  const auto first = std::ssize(prefix.tokens);
+  std::vector<backbone::KvCache> caches;
+  caches.reserve(2 * chunks.size());  // requests point into it
+  std::vector<backbone::ReadRequest> requests;
+  std::vector<std::size_t> owners;
+  for (std::size_t i = 0; i < chunks.size(); ++i) {
+    const auto n = std::ssize(chunks[i].tokens);
+    if (n < window || first + n + window > decoder.geometry().max_positions) {
+      continue;
+    }
+    backbone::KvPrefix whole;
+    whole.segments = {prefix.segment, place_document(readings[i].keys, readings[i].values, first)};
+    whole.segments.back().context = false;
+    whole.next_position = first + n;
+    const std::shared_ptr<const Memory> memory(&memories[i], [](const Memory*) {});
+    caches.push_back(decoder.start(whole, window));
+    caches.push_back(decoder.start(codec.to_prefix({&memory, 1}, window), window));
+    for (std::size_t side = 2; side > 0; --side) {
+      requests.push_back(
+          {.cache = &caches[caches.size() - side],
+           .tokens = std::span(chunks[i].tokens)
+                         .subspan(static_cast<std::size_t>(begin_of(chunks[i], window)),
+                                  static_cast<std::size_t>(window)),
+           .logits = backbone::Logits::all});
+    }
+    owners.push_back(i);
+  }
+  std::vector<std::optional<double>> gaps(chunks.size());
+  if (requests.empty()) {
+    return gaps;
+  }
+  const std::vector<backbone::ReadResult> results = decoder.read(requests);
+  for (std::size_t i = 0; i < owners.size(); ++i) {
+    gaps[owners[i]] = mean_nll(results[2 * i + 1].logits, requests[2 * i + 1].tokens) -
+                      mean_nll(results[2 * i].logits, requests[2 * i].tokens);
+  }
+  return gaps;
+}
+
+}  // namespace alluvium::memory_bank
