@@ -10,10 +10,13 @@
 #include <fmt/format.h>
 
 #include "alluvium/backbone/checkpoint.h"
+#include "alluvium/backbone/decoder.h"
 #include "alluvium/backbone/device.h"
 #include "alluvium/backbone/encoder.h"
 #include "alluvium/backbone/tokenizer.h"
 #include "alluvium/core/error.h"
+#include "alluvium/learners/adapter_file.h"
+#include "alluvium/selectors/decoder_gradient_scorer.h"
 #include "alluvium/selectors/encoder_embedder.h"
 #include "alluvium/service/selection.h"
 #include "configuration_options.h"
@@ -24,6 +27,8 @@
 namespace alluvium::app {
 namespace {
 
+constexpr const char* kDecoder = "smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf";
+
 struct SelectOptions {
   std::string selector = "zip_fit";
   std::string target;
@@ -31,6 +36,8 @@ struct SelectOptions {
   std::string join = "mean";
   double quantile = -1;
   bool dsir_top_k = false;
+  std::string adapter;
+  selectors::GradientScorerOptions gradients;
   selectors::SelectorOptions selecting;
   service::SelectionOptions selection;
   ConfigurationOptions configuration;
@@ -55,11 +62,30 @@ std::shared_ptr<const selectors::TextEmbedder> load_embedder(
       *checkpoint, backbone::load_tokenizer(*checkpoint, path), backbone::choose_device(device)));
 }
 
+// Gradients of the decoder, with an adapter where one is named.
+std::shared_ptr<selectors::GradientScorer> load_gradients(
+    const service::Configuration& configuration, int64_t threads,
+    const selectors::GradientScorerOptions& options, const std::string& adapter) {
+  const std::string path = model_path("models.decoder", configuration.models.decoder, kDecoder);
+  backbone::DeviceOptions device = configuration.models.device;
+  device.threads = threads;
+  const auto checkpoint = backbone::open_checkpoint(path);
+  std::shared_ptr<const backbone::Decoder> decoder =
+      backbone::load_decoder(*checkpoint, backbone::choose_device(device));
+  std::shared_ptr<const backbone::Tokenizer> tokenizer =
+      backbone::load_tokenizer(*checkpoint, path);
+  if (adapter.empty()) {
+    return selectors::make_decoder_gradient_scorer(decoder, tokenizer, options);
+  }
+  const learners::StoredAdapter stored =
+      learners::load_adapter(adapter, decoder->geometry().layers, decoder->model());
+  return selectors::make_decoder_gradient_scorer(decoder, tokenizer, options, &stored.state);
+}
+
 // Budgets count the tokens the decoder would read.
 std::function<int64_t(const std::string&)> token_counter(
     const service::Configuration& configuration) {
-  const std::string path = model_path("models.decoder", configuration.models.decoder,
-                                      "smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf");
+  const std::string path = model_path("models.decoder", configuration.models.decoder, kDecoder);
   const std::shared_ptr<backbone::Tokenizer> tokenizer =
       backbone::load_tokenizer(*backbone::open_checkpoint(path), path);
   return [tokenizer](const std::string& text) {
@@ -119,7 +145,16 @@ int run(SelectOptions options) {
   selecting.length.join = options.join == "best" ? selectors::LengthOptions::Join::best
                                                  : selectors::LengthOptions::Join::mean;
   const service::Configuration configuration = read_configuration(options.configuration);
-  if (options.selector == "embedding") {
+  const bool asks_gradients = options.selector == "adapt_inf" || options.selector == "less";
+  if (asks_gradients) {
+    ALLUVIUM_CHECK(options.selector != "adapt_inf" || selection.top > 0,
+                   "adapt_inf shares a number of picks out over clusters: --top is needed");
+    selection.fields.with_answers = true;
+    selecting.gradients =
+        load_gradients(configuration, selecting.threads, options.gradients, options.adapter);
+  }
+  if (options.selector == "embedding" || options.selector == "d4" ||
+      options.selector == "adapt_inf") {
     selecting.embedder = load_embedder(configuration, selecting.threads);
   }
   const auto selector = registry.make(options.selector, selecting);
@@ -164,7 +199,8 @@ void add_select(CLI::App& program, int& exit_code) {
                    "stands beside every score; two versions are never ranked together")
       ->capture_default_str();
   verb->add_option("--pool", selection.pool, ".jsonl or .jsonl.gz file, or '-'")->required();
-  auto* how_many = verb->add_option_group("how many", "one of these; none with dedupe");
+  auto* how_many =
+      verb->add_option_group("how many", "one of these; none with dedupe, or d4 without a budget");
   how_many->add_option("--top", selection.top, "the best K rows")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
   how_many
@@ -188,7 +224,8 @@ void add_select(CLI::App& program, int& exit_code) {
       "add an object 'selection' to each pick: selector, target_version, score, row, rank");
   verb->add_flag("--explain", selection.explain, "the same with a reason");
   verb->add_option("--out", selection.out, "file of the picks instead of standard output");
-  verb->add_option("--retired", selection.retired, "file of the ids to retire (dedupe)");
+  verb->add_option("--retired", selection.retired,
+                   "file of the ids to retire (dedupe, adapt_inf, d4)");
   verb->add_option("--dead-letters", selection.dead_letters,
                    "file of the lines that are no samples");
   verb->add_option(
@@ -227,11 +264,35 @@ void add_select(CLI::App& program, int& exit_code) {
       ->capture_default_str();
   verb->add_option("--dedupe-capacity", selecting.dedupe_capacity, "dedupe: texts remembered")
       ->capture_default_str();
+  verb->add_option("--clusters", selecting.clusters,
+                   "adapt_inf, d4: 0 = the knee of the distances' sum")
+      ->capture_default_str();
+  verb->add_option("--semantic-duplicate", selecting.semantic_duplicate,
+                   "adapt_inf, d4: cosine above which a row is a copy of an earlier one")
+      ->capture_default_str();
+  verb->add_option("--d4-kept", selecting.d4_kept,
+                   "d4: share of the rows left by the duplicates' step")
+      ->capture_default_str();
+  selectors::GradientScorerOptions& gradients = options->gradients;
+  verb->add_option("--layer", gradients.layer,
+                   "adapt_inf, less: block whose gradients are sketched; -1 = the middle one")
+      ->capture_default_str();
+  verb->add_option("--sketch-side", gradients.sketch_side,
+                   "adapt_inf, less: a sketch has 4 times its square numbers")
+      ->capture_default_str();
+  verb->add_option("--max-tokens", gradients.max_tokens,
+                   "adapt_inf, less: of a row; documents are cut at their start")
+      ->capture_default_str();
+  verb->add_option("--adapter", options->adapter,
+                   "adapt_inf, less: directory of the adapter the model has now");
   add_configuration_options(*verb, options->configuration);
   verb->footer(
       "A pick is its line of the pool, unchanged unless --json or --explain is given. Rows equal "
-      "to a "
-      "target are refused. Exit code 1 when a line was no sample; the others were judged.");
+      "to a target are refused. adapt_inf and less read \"question\" or \"prompt\", \"answers\" or "
+      "\"answer\" and \"document\" or \"context\" where a row has them, else its text, whose "
+      "second "
+      "half is what would be learned. Exit code 1 when a line was no sample; the others were "
+      "judged.");
   verb->callback([options, &exit_code] { exit_code = run(*options); });
 }
 

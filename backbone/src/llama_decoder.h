@@ -30,8 +30,8 @@ class LlamaDecoder final : public Decoder {
   std::vector<ReadResult> read(std::span<const ReadRequest> requests) const override;
   std::shared_ptr<const Adapter> prepare(const AdapterState& state) const override;
   at::Tensor negative_log_likelihood(std::span<const ScoredSequence> sequences,
-                                     const AdapterState& adapter,
-                                     const AdapterDropout& dropout) const override;
+                                     const AdapterState& adapter, const AdapterDropout& dropout,
+                                     ScoredTrace* trace) const override;
   Digest hash_weights() const override;
 
  private:

@@ -3,6 +3,7 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/bernoulli.h>
 #include <ATen/ops/cat.h>
@@ -105,13 +106,20 @@ class AdaptedLinear {
 
 at::Tensor LlamaDecoder::negative_log_likelihood(std::span<const ScoredSequence> sequences,
                                                  const AdapterState& adapter,
-                                                 const AdapterDropout& dropout) const {
+                                                 const AdapterDropout& dropout,
+                                                 ScoredTrace* trace) const {
   ALLUVIUM_CHECK(!sequences.empty(), "there is no sequence to score");
   ALLUVIUM_CHECK(dropout.probability >= 0 && dropout.probability < 1,
                  "dropout must lie in [0, 1), got {}", dropout.probability);
   ALLUVIUM_CHECK(static_cast<int64_t>(adapter.layers.size()) == geometry_.layers,
                  "the adapter has {} layers, the decoder {}", adapter.layers.size(),
                  geometry_.layers);
+  ALLUVIUM_CHECK(trace == nullptr || (trace->layer >= 0 && trace->layer < geometry_.layers),
+                 "the traced layer must lie in [0, {}), got {}", geometry_.layers, trace->layer);
+  if (trace != nullptr) {
+    *trace = {
+        .layer = trace->layer, .linears = {}, .first_row = {0}, .first_score = {0}, .logits = {}};
+  }
   const at::ScalarType wide = residual_dtype();
 
   auto plan = std::make_shared<AttentionPlan>();
@@ -158,6 +166,10 @@ at::Tensor LlamaDecoder::negative_log_likelihood(std::span<const ScoredSequence>
         }
       }
       sequence_rows.push_back(n - 1);
+      if (trace != nullptr) {
+        trace->first_row.push_back(static_cast<int64_t>(ids.size()));
+        trace->first_score.push_back(static_cast<int64_t>(targets.size()));
+      }
     }
     group.rows = static_cast<int64_t>(ids.size()) - group.begin;
     group.mask = make_group_mask(group, cache->log_bias_, sequence_rows, wide);
@@ -177,21 +189,39 @@ at::Tensor LlamaDecoder::negative_log_likelihood(std::span<const ScoredSequence>
   at::Tensor x = weights_.embedding.index_select(0, on_device(ids)).to(wide);
   for (int64_t l = 0; l < geometry_.layers; ++l) {
     const LlamaLayer& layer = weights_.layers[l];
+    const bool traced = trace != nullptr && l == trace->layer;
+    // Below the traced block nothing needs a graph; its input starts one, since the weights do not.
+    const at::AutoGradMode records(at::GradMode::is_enabled() &&
+                                   (trace == nullptr || l >= trace->layer));
+    if (traced) {
+      x = x.detach().requires_grad_(at::GradMode::is_enabled());
+    }
     const auto normed = [&](const at::Tensor& weight) {
       return rms_norm_with_gradient(x, weight.to(wide), geometry_.norm_epsilon, policy_.dtype);
     };
-    const at::Tensor qkv = linear(normed(layer.attention_norm), layer.qkv, l,
-                                  {Projection::q, Projection::k, Projection::v});
-    x = x + linear(attend_with_gradient(qkv, plan, l), layer.attention_out, l, {Projection::o});
-    const at::Tensor gate_up = linear(normed(layer.feed_forward_norm), layer.gate_up, l,
-                                      {Projection::gate, Projection::up});
-    x = x + linear(swiglu_with_gradient(gate_up), layer.down, l, {Projection::down});
+    const auto multiply = [&](const at::Tensor& input, const LinearWeight& weight,
+                              std::initializer_list<Projection> parts) {
+      at::Tensor output = linear(input, weight, l, parts);
+      if (traced) {
+        trace->linears.push_back({input.detach(), output});
+      }
+      return output;
+    };
+    const at::Tensor qkv = multiply(normed(layer.attention_norm), layer.qkv,
+                                    {Projection::q, Projection::k, Projection::v});
+    x = x + multiply(attend_with_gradient(qkv, plan, l), layer.attention_out, {Projection::o});
+    const at::Tensor gate_up = multiply(normed(layer.feed_forward_norm), layer.gate_up,
+                                        {Projection::gate, Projection::up});
+    x = x + multiply(swiglu_with_gradient(gate_up), layer.down, {Projection::down});
   }
   // Few rows are scored, and a bf16 logit near 16 moves in steps of 1/8: the head is multiplied in float32.
   const at::Tensor hidden =
       rms_norm_with_gradient(x.index_select(0, on_device(scored_rows)),
                              weights_.final_norm.to(wide), geometry_.norm_epsilon, wide);
   const at::Tensor logits = at::linear(hidden, weights_.head.dense.to(wide));
+  if (trace != nullptr) {
+    trace->logits = logits.detach();
+  }
   return -at::log_softmax(logits, 1).gather(1, on_device(targets).unsqueeze(1)).squeeze(1);
 }
 

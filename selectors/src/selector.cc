@@ -2,6 +2,7 @@
 
 #include "alluvium/core/error.h"
 #include "baseline_selectors.h"
+#include "model_selectors.h"
 #include "zip_fit_selector.h"
 
 namespace alluvium::selectors {
@@ -27,11 +28,14 @@ void register_selectors(SelectorRegistry& registry) {
       return make(options);
     });
   };
+  add("adapt_inf", make_adapt_inf);
   add("bm25", make_bm25);
+  add("d4", make_d4);
   add("dedupe", make_dedupe);
   add("dsir", make_dsir);
   add("embedding", make_embedding);
   add("length_matched_random", make_length_matched_random);
+  add("less", make_less);
   add("random", make_random);
   add("zip_fit", make_zip_fit);
 }

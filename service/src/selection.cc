@@ -42,6 +42,10 @@ void validate(const selectors::Selector& selector, const SelectionOptions& optio
   ALLUVIUM_CHECK(chosen <= 1, "only one of top, budget_tokens and quantile can be given");
   ALLUVIUM_CHECK(chosen == 1 || !selector.needs_targets(),
                  "one of top, budget_tokens and quantile is needed");
+  ALLUVIUM_CHECK(
+      !options.quantile || !selector.needs_whole_pool(),
+      "selector {} judges rows by the whole pool: a quantile of a stream cannot be taken",
+      selector.label());
   ALLUVIUM_CHECK(options.budget_tokens == 0 || options.count_tokens,
                  "budget_tokens needs a way to count tokens");
   ALLUVIUM_CHECK(options.batch_rows >= 1, "batch_rows must be at least 1, got {}",
@@ -168,11 +172,12 @@ class Run {
       digest.update(std::to_string(text.size()) + ":").update(text);
     }
     return fmt::format(
-        "{}; targets {} {}; fields {} {}; top {}, budget {}, quantile {}, window {}, batch {}",
+        "{}; targets {} {}; fields {} {} {}; top {}, budget {}, quantile {}, window {}, batch {}",
         selector_.label(), targets_.version, to_hex(digest.finish()).substr(0, 16),
-        fmt::join(options_.fields.text, "+"), options_.fields.id, options_.top,
-        options_.budget_tokens, options_.quantile ? fmt::format("{}", *options_.quantile) : "none",
-        options_.window, options_.batch_rows);
+        fmt::join(options_.fields.text, "+"), options_.fields.id,
+        options_.fields.with_answers ? "with answers" : "", options_.top, options_.budget_tokens,
+        options_.quantile ? fmt::format("{}", *options_.quantile) : "none", options_.window,
+        options_.batch_rows);
   }
 
   void open() {

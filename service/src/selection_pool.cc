@@ -1,5 +1,7 @@
 #include "selection_pool.h"
 
+#include <initializer_list>
+#include <optional>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -25,17 +27,67 @@ nlohmann::json parse_object(const std::string& text) {
   return object;
 }
 
+// The first of the fields that is there; a list gives its first string. Nothing when none is there.
+std::optional<std::string> find_text(const nlohmann::json& object,
+                                     std::initializer_list<const char*> fields) {
+  for (const char* field : fields) {
+    const auto found = object.find(field);
+    if (found == object.end() || found->is_null()) {
+      continue;
+    }
+    if (found->is_array()) {
+      if (found->empty()) {
+        return std::string();
+      }
+      ALLUVIUM_CHECK(found->front().is_string(), "field '{}' must hold strings, got {}", field,
+                     found->front().type_name());
+      return found->front().get<std::string>();
+    }
+    ALLUVIUM_CHECK(found->is_string(), "field '{}' must be a string, got {}", field,
+                   found->type_name());
+    return found->get<std::string>();
+  }
+  return std::nullopt;
+}
+
+// Whether the row says what is asked and answered; fills the sample with it.
+bool read_answers(const nlohmann::json& object, selectors::Sample& sample) {
+  const auto prompt = find_text(object, {"prompt"});
+  const auto question = find_text(object, {"question"});
+  const auto answer = find_text(object, {"answer", "answers"});
+  if (!prompt && !question && !answer) {
+    return false;
+  }
+  sample.document = find_text(object, {"document", "context"}).value_or("");
+  if (prompt || !question) {
+    sample.prompt = prompt.value_or("");
+    sample.answer = answer.value_or("");
+  } else {
+    sample.prompt = fmt::format("Question: {}\nAnswer:", *question);
+    sample.answer = answer && !answer->empty() ? " " + *answer : "";
+  }
+  return true;
+}
+
 }  // namespace
 
 selectors::Sample parse_row(const std::string& text, const RowFields& fields, int64_t line) {
   const nlohmann::json object = parse_object(text);
   selectors::Sample sample;
+  const bool has_answers = fields.with_answers && read_answers(object, sample);
   for (const std::string& field : fields.text) {
     const auto found = object.find(field);
+    if (has_answers && found == object.end()) {
+      continue;
+    }
     ALLUVIUM_CHECK(found != object.end(), "field '{}' is missing", field);
     ALLUVIUM_CHECK(found->is_string(), "field '{}' must be a string, got {}", field,
                    found->type_name());
     sample.text += (sample.text.empty() ? "" : "\n") + found->get<std::string>();
+  }
+  if (has_answers && sample.text.empty()) {
+    sample.text = fmt::format("{}{}{}{}", sample.document, sample.document.empty() ? "" : "\n",
+                              sample.prompt, sample.answer);
   }
   ALLUVIUM_CHECK(!sample.text.empty(), "field '{}' is empty", fmt::join(fields.text, "', '"));
   const auto id = object.find(fields.id);
@@ -110,7 +162,9 @@ selectors::TargetSet load_targets(const std::string& path, const RowFields& fiel
     try {
       ALLUVIUM_CHECK(line->bytes <= options.line_bytes, "line has {} bytes, the limit is {}",
                      line->bytes, options.line_bytes);
-      targets.texts.push_back(parse_row(line->text, fields, line->number).text);
+      selectors::Sample sample = parse_row(line->text, fields, line->number);
+      targets.texts.push_back(sample.text);
+      targets.samples.push_back(std::move(sample));
     } catch (const InvalidArgument& error) {
       throw InvalidArgument(fmt::format("targets {}:{}: {}", path, line->number, error.what()));
     }

@@ -12,6 +12,7 @@
 #include "support/catch.h"
 #include "support/checkpoint_writers.h"
 #include "support/paths.h"
+#include "support/synthetic_checkpoint.h"
 #include "texts.h"
 
 namespace alluvium::tests {
@@ -134,6 +135,39 @@ class Bed {
   std::vector<std::string> pool_lines;
   std::vector<std::string> targets;
 };
+
+TEST_CASE("select: less reads questions and answers, and says what it cannot learn from",
+          "[selectors][service]") {
+  const Bed bed(1, 1);
+  const std::string model = write_tiny_llama_gguf(bed.directory.path(), 7);
+  std::vector<std::string> pool;
+  for (int i = 0; i < 8; ++i) {
+    const json answers = json::array({std::to_string(i)});
+    pool.push_back(json{{"id", i}, {"question", "how old is it"}, {"answers", answers}}.dump());
+  }
+  pool.push_back(json{{"id", "plain"}, {"text", "It rained all day and all night."}}.dump());
+  pool.push_back(
+      json{{"id", "unanswered"}, {"question", "why"}, {"answers", json::array()}}.dump());
+  pool.push_back(json{{"id", "odd"}, {"question", 5}}.dump());
+  bed.write("pool.jsonl", Bed::joined(pool));
+  bed.write("targets.jsonl",
+            Bed::joined({json{{"prompt", "how old is it "}, {"answer", "3"}}.dump()}));
+  const std::string decoder = " --set models.decoder=" + model;
+  const Outcome less = bed.select(
+      "--selector less --top 20 --explain --target {}/targets.jsonl --pool {}/pool.jsonl" +
+      decoder);
+  CAPTURE(less.err);
+  CHECK(less.exit_code == 1);  // one line is no sample
+  CHECK(lines_of(less.out).size() == 9);
+  CHECK(less.out.find("mean cosine to the targets' gradients") != std::string::npos);
+  CHECK(less.err.find("unanswered: has no answer tokens") != std::string::npos);
+  CHECK(less.err.find("field 'question' must be a string") != std::string::npos);
+
+  const Outcome budget =
+      bed.select("--selector adapt_inf --budget-tokens 10 --pool {}/pool.jsonl" + decoder);
+  CHECK(budget.exit_code != 0);
+  CHECK(budget.err.find("--top is needed") != std::string::npos);
+}
 
 }  // namespace
 

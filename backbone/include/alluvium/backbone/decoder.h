@@ -128,6 +128,26 @@ struct AdapterDropout {
   uint64_t seed = 0;       ///< the same seed drops the same numbers
 };
 
+/// What statistics of single samples need from one negative_log_likelihood(): the rows that enter
+/// and leave the frozen linear maps of one block, with a gradient graph from there to the loss.
+struct ScoredTrace {
+  /// Asked for: the block, in [0, layers). Nothing below it gets a gradient, nor do its own norms'
+  /// inputs.
+  int64_t layer = 0;
+
+  struct Linear {
+    at::Tensor input;   ///< [rows, in], compute dtype, x of y = W x
+    at::Tensor output;  ///< [rows, out], compute dtype; the loss is differentiable in it
+  };
+
+  // Filled in.
+  std::vector<Linear> linears;     ///< qkv, attention output, gate and up, down
+  std::vector<int64_t> first_row;  ///< of each sequence, and the number of rows at the end
+  std::vector<int64_t>
+      first_score;    ///< of each sequence in the result, and their number at the end
+  at::Tensor logits;  ///< [all scored tokens, vocabulary] float32 (float64), without a graph
+};
+
 class Decoder {
  public:
   virtual ~Decoder() = default;
@@ -161,10 +181,12 @@ class Decoder {
   /// tokens], in order (float64 for a decoder in float64). Differentiable in the factors of
   /// `adapter` that require a gradient and in nothing else, when gradients are on. Sequences in
   /// succession that share a context are attended to together. Throws InvalidArgument as read()
-  /// does, NotSupported for a context with a temperature.
+  /// does, NotSupported for a context with a temperature. With a `trace` the result is
+  /// differentiable in its outputs and in the factors of its layer and those above.
   virtual at::Tensor negative_log_likelihood(std::span<const ScoredSequence> sequences,
                                              const AdapterState& adapter,
-                                             const AdapterDropout& dropout = {}) const = 0;
+                                             const AdapterDropout& dropout = {},
+                                             ScoredTrace* trace = nullptr) const = 0;
 
   /// SHA-256 over all resident weights: equal before and after any sequence of calls.
   virtual Digest hash_weights() const = 0;

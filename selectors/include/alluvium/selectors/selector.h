@@ -24,12 +24,21 @@ struct Sample {
   std::string id;
   std::string text;     ///< valid UTF-8
   int64_t arrival = 0;  ///< 0-based place in the pool; breaks ties, seeds random selectors
+
+  // What a model would learn from the row (adapt_inf, less). All empty: the text itself, its second half given its first.
+  std::string document = {};  ///< that the answer may lean on; may be empty
+  std::string prompt = {};
+  std::string answer = {};
+
+  bool is_plain_text() const { return document.empty() && prompt.empty() && answer.empty(); }
 };
 
 /// What the picks should be like. Immutable once given to a selector; scores of two versions are never ranked together.
 struct TargetSet {
   int64_t version = 1;
   std::vector<std::string> texts;  ///< none of them empty
+  /// The same rows with what a model would learn from them (less); empty: plain texts
+  std::vector<Sample> samples = {};
 };
 
 /// Throws InvalidArgument when there is no target or one of them is empty.
@@ -47,6 +56,8 @@ struct Score {
   std::string reason;  ///< of refuse and retire; empty otherwise
 };
 
+class GradientScorer;
+
 class Selector {
  public:
   virtual ~Selector() = default;
@@ -63,6 +74,9 @@ class Selector {
   /// score(); a stream observes each part just before it scores it.
   virtual bool observes() const { return false; }
   virtual void observe(std::span<const Sample>) {}
+
+  /// Whether no score can be given before the whole pool was observed, as a stream would need.
+  virtual bool needs_whole_pool() const { return false; }
 
   /// Called once between the last observe() and the first score() of a batch.
   virtual void end_observing() {}
@@ -91,7 +105,7 @@ struct LengthOptions {
   /// Texts with fewer bytes are refused; -1 = 200, or a quarter of the targets' median length where that is less.
   int64_t min_bytes = -1;
   /// Longer texts are cut into even pieces of at most this many bytes; 0 = never, -1 = the targets' median length, at least 64.
-  int64_t chunk_bytes = 1024;
+  int64_t chunk_bytes = -1;
   enum class Join { mean, best } join = Join::mean;  ///< document score from its pieces' scores
 };
 
@@ -107,7 +121,7 @@ struct SelectorOptions {
   bool size_only = true;            ///< count the bytes instead of writing them; the same numbers
   LengthOptions length;
 
-  // length_matched_random
+  // length_matched_random, adapt_inf
   int64_t picks =
       0;  ///< how many will be picked: the size of the selection whose lengths are matched
 
@@ -120,14 +134,24 @@ struct SelectorOptions {
   double duplicate_threshold = 0.8;   ///< estimated Jaccard similarity of word 5-grams
   int64_t dedupe_capacity = 262'144;  ///< texts remembered; the oldest is forgotten first
 
-  // embedding
+  // embedding, d4; of adapt_inf its duplicates, where given
   std::shared_ptr<const TextEmbedder> embedder;
+
+  // adapt_inf, less: gradients of the decoder
+  std::shared_ptr<GradientScorer> gradients;
+
+  // adapt_inf, d4
+  int64_t clusters = 0;              ///< 0 = the knee of the distances' sum
+  double semantic_duplicate = 0.98;  ///< cosine above which a row is a copy; in (0, 1]
+
+  // d4
+  double d4_kept = 0.75;  ///< share of the rows that survive SemDeDup; in (0, 1]
 };
 
 using SelectorRegistry = Registry<Selector, const SelectorOptions&>;
 
-/// bm25, dedupe, dsir, embedding, length_matched_random, random, zip_fit. A factory throws InvalidArgument naming the option and its
-/// bound, NotSupported when `embedding` gets no embedder.
+/// adapt_inf, bm25, d4, dedupe, dsir, embedding, length_matched_random, less, random, zip_fit. A factory throws InvalidArgument naming the
+/// option and its bound, NotSupported when `embedding` or `d4` gets no embedder, `adapt_inf` or `less` no gradients.
 void register_selectors(SelectorRegistry& registry);
 
 }  // namespace alluvium::selectors

@@ -20,6 +20,10 @@ namespace alluvium::service {
 struct RowFields {
   std::vector<std::string> text = {"text"};  ///< joined by line breaks; each must be a string
   std::string id = "id";  ///< string or integer; a row without it is named by its line
+  /// For selectors that ask a model what it would learn: "prompt" (as it is) or "question" (becomes "Question: …\nAnswer:"), "answer" or the
+  /// first of "answers", "document" or "context" are read where they are present. Such a row needs no text; it is then all of them. A row
+  /// without any of them is plain text.
+  bool with_answers = false;
 };
 
 struct SelectionOptions {

@@ -1,0 +1,501 @@
+#include "alluvium/selectors/adapt_inf.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <iterator>
+#include <limits>
+#include <numeric>
+#include <utility>
+
+#include "alluvium/core/error.h"
+#include "alluvium/core/random.h"
+#include "alluvium/selectors/clustering.h"
+#include "alluvium/selectors/coverage_sampling.h"
+#include "alluvium/selectors/expert_entropy.h"
+#include "alluvium/selectors/near_duplicates.h"
+#include "alluvium/selectors/water_filling.h"
+#include "state_json.h"
+
+namespace alluvium::selectors {
+namespace {
+
+using nlohmann::json;
+
+constexpr double kCandidateShare = 0.95;
+constexpr int64_t kTailRows = 100;  // smaller clusters have no tails
+constexpr int64_t kMaxIterations = 100;
+
+json to_bytes(const std::vector<float>& numbers) {
+  json::binary_t bytes;
+  bytes.resize(numbers.size() * sizeof(float));
+  std::memcpy(bytes.data(), numbers.data(), bytes.size());
+  return bytes;
+}
+
+std::vector<float> to_numbers(const json& bytes) {
+  const json::binary_t& binary = bytes.get_binary();
+  std::vector<float> numbers(binary.size() / sizeof(float));
+  std::memcpy(numbers.data(), binary.data(), numbers.size() * sizeof(float));
+  return numbers;
+}
+
+std::vector<std::vector<int64_t>> members_of(const std::vector<int64_t>& labels, int64_t clusters) {
+  std::vector<std::vector<int64_t>> members(static_cast<std::size_t>(clusters));
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    members[static_cast<std::size_t>(labels[i])].push_back(static_cast<int64_t>(i));
+  }
+  return members;
+}
+
+std::vector<int64_t> sizes_of(const std::vector<std::vector<int64_t>>& members) {
+  std::vector<int64_t> sizes;
+  for (const auto& rows : members) {
+    sizes.push_back(std::ssize(rows));
+  }
+  return sizes;
+}
+
+}  // namespace
+
+AdaptInf::AdaptInf(const AdaptInfOptions& options, GradientScorer& scorer,
+                   const TextEmbedder* embedder)
+    : options_(options), scorer_(&scorer), embedder_(embedder) {
+  ALLUVIUM_CHECK(options.clusters >= 0, "clusters must not be negative, got {}", options.clusters);
+  ALLUVIUM_CHECK(!options.experts.empty(), "experts must name at least one score");
+  ALLUVIUM_CHECK(options.tail >= 0 && options.tail < 0.5, "tail must lie in [0, 0.5), got {}",
+                 options.tail);
+  ALLUVIUM_CHECK(options.semantic_duplicate > 0 && options.semantic_duplicate <= 1,
+                 "semantic_duplicate must lie in (0, 1], got {}", options.semantic_duplicate);
+  ALLUVIUM_CHECK(options.capacity >= 1, "capacity must be at least 1, got {}", options.capacity);
+  ALLUVIUM_CHECK(options.refresh_share >= 0 && options.refresh_share <= 1,
+                 "refresh_share must lie in [0, 1], got {}", options.refresh_share);
+  ALLUVIUM_CHECK(options.refresh_rounds >= 1, "refresh_rounds must be at least 1, got {}",
+                 options.refresh_rounds);
+}
+
+void AdaptInf::add(std::span<const Sample> samples) {
+  for (const Sample& sample : samples) {
+    ALLUVIUM_CHECK(places_.emplace(sample.id, pool_.size()).second,
+                   "sample '{}' is in the pool already", sample.id);
+    Member member;
+    member.sample = sample;
+    member.pending = in_round_;
+    pool_.push_back(std::move(member));
+  }
+}
+
+void AdaptInf::pin(std::span<const std::string> ids) {
+  for (const std::string& id : ids) {
+    if (const auto found = places_.find(id); found != places_.end()) {
+      pool_[found->second].pinned = true;
+    }
+  }
+}
+
+void AdaptInf::begin_round() {
+  ALLUVIUM_CHECK(!in_round_, "round {} is not finished", round_);
+  ++round_;
+  in_round_ = true;
+  scored_ = 0;
+  excluded_.clear();
+  std::vector<std::size_t> stale;
+  for (std::size_t i = 0; i < pool_.size(); ++i) {
+    Member& member = pool_[i];
+    const bool is_new = member.scored_in == 0;
+    const bool was_picked = round_ > 1 && member.picked_in == round_ - 1;
+    member.pending = is_new || was_picked;
+    if (!member.pending && round_ - member.scored_in > options_.refresh_rounds) {
+      stale.push_back(i);
+    }
+  }
+  Random(options_.seed + static_cast<uint64_t>(round_)).shuffle(stale);
+  const auto most = static_cast<std::size_t>(
+      std::ceil(options_.refresh_share * static_cast<double>(pool_.size())));
+  for (std::size_t s = 0; s < std::min(most, stale.size()); ++s) {
+    pool_[stale[s]].pending = true;
+  }
+}
+
+int64_t AdaptInf::score_next(int64_t most) {
+  ALLUVIUM_CHECK(in_round_, "there is no round to score for");
+  ALLUVIUM_CHECK(most >= 1, "most must be at least 1, got {}", most);
+  std::vector<std::size_t> chosen;
+  int64_t left = 0;
+  for (std::size_t i = 0; i < pool_.size(); ++i) {
+    if (pool_[i].pending && std::ssize(chosen) < most) {
+      chosen.push_back(i);
+    } else if (pool_[i].pending) {
+      ++left;
+    }
+  }
+  std::vector<Sample> samples;
+  for (const std::size_t i : chosen) {
+    samples.push_back(pool_[i].sample);
+  }
+  std::vector<ScoredSample> scored = scorer_->score(samples);
+  ALLUVIUM_ASSERT(scored.size() == samples.size());
+  std::vector<std::size_t> unembedded;
+  std::copy_if(chosen.begin(), chosen.end(), std::back_inserter(unembedded),
+               [&](std::size_t i) { return embedder_ != nullptr && pool_[i].semantic.empty(); });
+  if (!unembedded.empty()) {
+    embed(unembedded);
+  }
+  bool removed = false;
+  for (std::size_t s = 0; s < scored.size(); ++s) {
+    Member& member = pool_[chosen[s]];
+    member.pending = false;
+    ++scored_;
+    if (scored[s].excluded.empty() && normalise_(scored[s].sketch) == 0) {
+      scored[s].excluded = "its gradient is zero";
+    }
+    if (!scored[s].excluded.empty()) {
+      excluded_.push_back({member.sample.id, scored[s].excluded});
+      removed = true;
+      member.scored_in = -1;
+      continue;
+    }
+    member.scored = std::move(scored[s]);
+    member.scored_in = round_;
+  }
+  if (removed) {
+    std::erase_if(pool_, [](const Member& member) { return member.scored_in < 0; });
+    places_.clear();
+    for (std::size_t i = 0; i < pool_.size(); ++i) {
+      places_.emplace(pool_[i].sample.id, i);
+    }
+  }
+  return left;
+}
+
+void AdaptInf::embed(std::span<const std::size_t> places) {
+  std::vector<std::string> texts;
+  for (const std::size_t i : places) {
+    const Sample& sample = pool_[i].sample;
+    texts.push_back(sample.is_plain_text()
+                        ? sample.text
+                        : fmt::format("{}\n{}{}", sample.document, sample.prompt, sample.answer));
+  }
+  std::vector<std::vector<float>> rows = embedder_->embed(texts);
+  for (std::size_t t = 0; t < rows.size(); ++t) {
+    normalise_(rows[t]);
+    pool_[places[t]].semantic = std::move(rows[t]);
+  }
+}
+
+RowMatrix AdaptInf::sketches() const {
+  RowMatrix rows;
+  for (const Member& member : pool_) {
+    rows.append(member.scored.sketch);
+  }
+  return rows;
+}
+
+void AdaptInf::cluster_pool() {
+  const RowMatrix rows = sketches();
+  const int64_t size = rows.rows();
+  int64_t clusters = options_.clusters;
+  if (clusters == 0) {
+    if (chosen_clusters_ == 0 || 4 * std::abs(size - chosen_at_) > chosen_at_) {
+      chosen_clusters_ = choose_clusters(rows, options_.seed);
+      chosen_at_ = size;
+    }
+    clusters = chosen_clusters_;
+  }
+  KMeansOptions options;
+  options.clusters = std::min(clusters, size);
+  options.iterations = kMaxIterations;
+  options.seed = options_.seed;
+  options.warm_start = centroids_.rows() > 0 ? &centroids_ : nullptr;
+  Clustering found = k_means(rows, options);
+  centroids_ = std::move(found.centroids);
+  for (std::size_t i = 0; i < pool_.size(); ++i) {
+    pool_[i].cluster = found.labels[i];
+  }
+}
+
+Expert AdaptInf::choose_expert(const std::vector<int64_t>& members, ClusterReport& report) const {
+  Expert best = options_.experts.front();
+  double highest = -1;
+  for (const Expert expert : options_.experts) {
+    std::vector<double> scores;
+    for (const int64_t i : members) {
+      const double score = pool_[static_cast<std::size_t>(i)].scored.score(expert);
+      if (std::isfinite(score)) {
+        scores.push_back(score);
+      }
+    }
+    if (static_cast<double>(scores.size()) <
+        kCandidateShare * static_cast<double>(members.size())) {
+      continue;
+    }
+    const double bits = expert_entropy(scores);
+    report.entropies[expert] = bits;
+    if (bits > highest) {
+      highest = bits;
+      best = expert;
+    }
+  }
+  // Where no listed expert is defined, the loss always is.
+  return highest < 0 ? Expert::nll : best;
+}
+
+RoundReport AdaptInf::finish_round(int64_t budget) {
+  ALLUVIUM_CHECK(in_round_, "there is no round to finish");
+  ALLUVIUM_CHECK(budget >= 1, "budget must be at least 1, got {}", budget);
+  const auto left = std::count_if(pool_.begin(), pool_.end(),
+                                  [](const Member& member) { return member.pending; });
+  ALLUVIUM_CHECK(left == 0, "{} samples are still to be scored", left);
+  RoundReport report;
+  report.round = round_;
+  report.scored = scored_;
+  report.excluded = std::move(excluded_);
+  excluded_.clear();
+  report.pool = pool_size();
+  in_round_ = false;
+  if (pool_.empty()) {
+    return report;
+  }
+  cluster_pool();
+  report.copies = drop_alike(std::numeric_limits<int64_t>::max());
+  std::vector<int64_t> labels;
+  for (const Member& member : pool_) {
+    labels.push_back(member.cluster);
+  }
+  const auto members = members_of(labels, centroids_.rows());
+  const std::vector<int64_t> budgets = water_fill(sizes_of(members), budget);
+  Random random(options_.seed * 7919 + static_cast<uint64_t>(round_));
+  for (std::size_t k = 0; k < members.size(); ++k) {
+    const std::vector<int64_t>& rows = members[k];
+    ClusterReport cluster;
+    cluster.size = std::ssize(rows);
+    cluster.budget = budgets[k];
+    cluster.expert = choose_expert(rows, cluster);
+    cluster.first = pool_[static_cast<std::size_t>(rows.front())].sample.id;
+    cluster.last = pool_[static_cast<std::size_t>(rows.back())].sample.id;
+    // The few without the chosen score are drawn only when the others are not enough.
+    std::vector<int64_t> with;
+    std::vector<int64_t> without;
+    std::vector<double> scores;
+    for (const int64_t i : rows) {
+      const double score = pool_[static_cast<std::size_t>(i)].scored.score(cluster.expert);
+      if (std::isfinite(score)) {
+        with.push_back(i);
+        scores.push_back(score);
+      } else {
+        without.push_back(i);
+      }
+    }
+    CoverageOptions coverage;
+    coverage.budget = budgets[k];
+    coverage.bins = coverage_bins(budgets[k]);
+    coverage.tail_low = coverage.tail_high = cluster.size >= kTailRows ? options_.tail : 0;
+    std::vector<int64_t> chosen;
+    for (const int64_t j : sample_coverage(scores, coverage, random)) {
+      chosen.push_back(with[static_cast<std::size_t>(j)]);
+    }
+    random.shuffle(without);
+    for (std::size_t j = 0; std::ssize(chosen) < budgets[k]; ++j) {
+      chosen.push_back(without.at(j));
+    }
+    for (const int64_t i : chosen) {
+      Member& member = pool_[static_cast<std::size_t>(i)];
+      member.picked_in = round_;
+      report.picks.push_back({member.sample.id, static_cast<int64_t>(k), cluster.expert,
+                              member.scored.score(cluster.expert)});
+    }
+    report.clusters.push_back(std::move(cluster));
+  }
+  random.shuffle(report.picks);
+  return report;
+}
+
+std::vector<Retirement> AdaptInf::prune() {
+  ALLUVIUM_CHECK(!in_round_, "round {} is not finished", round_);
+  return drop_alike(options_.capacity);
+}
+
+std::vector<Retirement> AdaptInf::drop_alike(int64_t capacity) {
+  // Samples that came since the last round have no cluster and no sketch yet: they stay.
+  std::vector<int64_t> judged;
+  for (std::size_t i = 0; i < pool_.size(); ++i) {
+    if (pool_[i].cluster >= 0) {
+      judged.push_back(static_cast<int64_t>(i));
+    }
+  }
+  if (judged.empty()) {
+    return {};
+  }
+  // The copy worth keeping stands first: pinned, then picked, then the one that came first.
+  std::stable_sort(judged.begin(), judged.end(), [this](int64_t a, int64_t b) {
+    const Member& left = pool_[static_cast<std::size_t>(a)];
+    const Member& right = pool_[static_cast<std::size_t>(b)];
+    return std::pair(left.pinned, left.picked_in) > std::pair(right.pinned, right.picked_in);
+  });
+  std::vector<std::vector<int64_t>> members(static_cast<std::size_t>(centroids_.rows()));
+  for (const int64_t i : judged) {
+    members[static_cast<std::size_t>(pool_[static_cast<std::size_t>(i)].cluster)].push_back(i);
+  }
+  std::map<int64_t, std::string> retired;  // by place in the pool
+  std::vector<std::vector<float>> similarities;
+  std::vector<int64_t> sizes;
+  for (const std::vector<int64_t>& rows : members) {
+    RowMatrix vectors;
+    for (const int64_t i : rows) {
+      const Member& member = pool_[static_cast<std::size_t>(i)];
+      vectors.append(embedder_ == nullptr ? member.scored.sketch : member.semantic);
+    }
+    similarities.push_back(similarity_to_earlier(vectors));
+    int64_t unlike = 0;
+    for (std::size_t j = 0; j < rows.size(); ++j) {
+      const bool pinned = pool_[static_cast<std::size_t>(rows[j])].pinned;
+      if (pinned) {
+        similarities.back()[j] = 0;  // kept whatever it is like
+      }
+      unlike += similarities.back()[j] <= static_cast<float>(options_.semantic_duplicate) ? 1 : 0;
+    }
+    sizes.push_back(unlike);
+  }
+  const std::vector<int64_t> budgets = water_fill(sizes, capacity);
+  for (std::size_t k = 0; k < members.size(); ++k) {
+    const Kept kept = keep_least_similar(
+        similarities[k], static_cast<float>(options_.semantic_duplicate), budgets[k]);
+    for (const int64_t j : kept.duplicates) {
+      retired[members[k][static_cast<std::size_t>(j)]] =
+          fmt::format("cosine {:.4f} to an earlier sample of its cluster",
+                      similarities[k][static_cast<std::size_t>(j)]);
+    }
+    for (const int64_t j : kept.over_budget) {
+      const int64_t i = members[k][static_cast<std::size_t>(j)];
+      if (!pool_[static_cast<std::size_t>(i)].pinned) {
+        retired[i] = fmt::format("cluster {} keeps its {} least alike", k, budgets[k]);
+      }
+    }
+  }
+  std::vector<Retirement> report;
+  std::vector<Member> left;
+  places_.clear();
+  for (std::size_t i = 0; i < pool_.size(); ++i) {
+    if (const auto found = retired.find(static_cast<int64_t>(i)); found != retired.end()) {
+      report.push_back({pool_[i].sample.id, found->second});
+    } else {
+      places_.emplace(pool_[i].sample.id, left.size());
+      left.push_back(std::move(pool_[i]));
+    }
+  }
+  pool_ = std::move(left);
+  return report;
+}
+
+const Sample* AdaptInf::find(std::string_view id) const {
+  const auto found = places_.find(id);
+  return found == places_.end() ? nullptr : &pool_[found->second].sample;
+}
+
+const ScoredSample* AdaptInf::scores(std::string_view id) const {
+  const auto found = places_.find(id);
+  return found == places_.end() || pool_[found->second].scored_in == 0
+             ? nullptr
+             : &pool_[found->second].scored;
+}
+
+std::string AdaptInf::identity() const {
+  std::string experts;
+  for (const Expert expert : options_.experts) {
+    experts += std::string(" ") + to_string(expert);
+  }
+  return fmt::format(
+      "adapt_inf: clusters {}, experts{}, tail {}, duplicate {}, capacity {}, "
+      "refresh {} {}, seed {}, dimension {}",
+      options_.clusters, experts, options_.tail, options_.semantic_duplicate, options_.capacity,
+      options_.refresh_share, options_.refresh_rounds, options_.seed, scorer_->dimension());
+}
+
+std::string AdaptInf::save() const {
+  json members = json::array();
+  for (const Member& member : pool_) {
+    const Sample& sample = member.sample;
+    json scores = json::array();
+    for (const double score : member.scored.scores) {
+      scores.push_back(std::isfinite(score) ? json(score) : json());
+    }
+    members.push_back({sample.id, sample.text, sample.arrival, sample.document, sample.prompt,
+                       sample.answer, member.scored.answer_tokens, scores,
+                       to_bytes(member.scored.sketch), to_bytes(member.semantic), member.scored_in,
+                       member.picked_in, member.cluster, member.pinned, member.pending});
+  }
+  json excluded = json::array();
+  for (const Excluded& sample : excluded_) {
+    excluded.push_back({sample.id, sample.reason});
+  }
+  return pack_state({{"identity", identity()},
+                     {"members", members},
+                     {"dimension", centroids_.dimension},
+                     {"centroids", to_bytes(centroids_.values)},
+                     {"chosen_clusters", chosen_clusters_},
+                     {"chosen_at", chosen_at_},
+                     {"round", round_},
+                     {"in_round", in_round_},
+                     {"scored", scored_},
+                     {"excluded", excluded}});
+}
+
+void AdaptInf::restore(std::string_view state) {
+  unpack_state(state, "adapt_inf", [this](const json& saved) {
+    if (const auto belongs_to = saved.at("identity").get<std::string>(); belongs_to != identity()) {
+      throw DataCorruption(fmt::format("state of selector adapt_inf: made under '{}', this is '{}'",
+                                       belongs_to, identity()));
+    }
+    std::vector<Member> pool;
+    std::map<std::string, std::size_t, std::less<>> places;
+    for (const json& row : saved.at("members")) {
+      Member member;
+      member.sample.id = row.at(0).get<std::string>();
+      member.sample.text = row.at(1).get<std::string>();
+      member.sample.arrival = row.at(2).get<int64_t>();
+      member.sample.document = row.at(3).get<std::string>();
+      member.sample.prompt = row.at(4).get<std::string>();
+      member.sample.answer = row.at(5).get<std::string>();
+      member.scored.answer_tokens = row.at(6).get<int64_t>();
+      for (std::size_t e = 0; e < kExperts; ++e) {
+        const json& score = row.at(7).at(e);
+        if (!score.is_null()) {
+          member.scored.scores[e] = score.get<double>();
+        }
+      }
+      member.scored.sketch = to_numbers(row.at(8));
+      member.semantic = to_numbers(row.at(9));
+      member.scored_in = row.at(10).get<int64_t>();
+      member.picked_in = row.at(11).get<int64_t>();
+      member.cluster = row.at(12).get<int64_t>();
+      member.pinned = row.at(13).get<bool>();
+      member.pending = row.at(14).get<bool>();
+      places.emplace(member.sample.id, pool.size());
+      pool.push_back(std::move(member));
+    }
+    std::vector<Excluded> excluded;
+    for (const json& row : saved.at("excluded")) {
+      excluded.push_back({row.at(0).get<std::string>(), row.at(1).get<std::string>()});
+    }
+    RowMatrix centroids;
+    centroids.dimension = saved.at("dimension").get<int64_t>();
+    centroids.values = to_numbers(saved.at("centroids"));
+    const auto chosen_clusters = saved.at("chosen_clusters").get<int64_t>();
+    const auto chosen_at = saved.at("chosen_at").get<int64_t>();
+    const auto round = saved.at("round").get<int64_t>();
+    const auto in_round = saved.at("in_round").get<bool>();
+    const auto scored = saved.at("scored").get<int64_t>();
+    // Nothing below throws: a state that is no state changes nothing.
+    pool_ = std::move(pool);
+    places_ = std::move(places);
+    excluded_ = std::move(excluded);
+    centroids_ = std::move(centroids);
+    chosen_clusters_ = chosen_clusters;
+    chosen_at_ = chosen_at;
+    round_ = round;
+    in_round_ = in_round;
+    scored_ = scored;
+  });
+}
+
+}  // namespace alluvium::selectors

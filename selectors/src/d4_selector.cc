@@ -1,0 +1,192 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <numeric>
+#include <utility>
+
+#include "alluvium/core/error.h"
+#include "alluvium/selectors/clustering.h"
+#include "alluvium/selectors/near_duplicates.h"
+#include "model_selectors.h"
+#include "state_json.h"
+
+namespace alluvium::selectors {
+namespace {
+
+class D4Selector final : public Selector {
+ public:
+  explicit D4Selector(const SelectorOptions& options)
+      : embedder_(options.embedder),
+        clusters_(options.clusters),
+        copy_(options.semantic_duplicate),
+        kept_(options.d4_kept),
+        seed_(options.seed) {}
+
+  std::string label() const override {
+    return fmt::format("d4 {} kept, {} clusters, copies above {}, seed {}", kept_, clusters_, copy_,
+                       seed_);
+  }
+
+  bool needs_targets() const override { return false; }
+  void set_targets(std::shared_ptr<const TargetSet>) override {}
+  bool observes() const override { return true; }
+  bool needs_whole_pool() const override { return true; }
+
+  void observe(std::span<const Sample> samples) override {
+    std::vector<std::string> texts;
+    for (const Sample& sample : samples) {
+      texts.push_back(sample.text);
+      arrivals_.push_back(sample.arrival);
+    }
+    for (std::vector<float>& row : embedder_->embed(texts)) {
+      normalise_(row);
+      rows_.append(row);
+    }
+  }
+
+  void end_observing() override {
+    if (rows_.rows() == 0) {
+      return;
+    }
+    const std::vector<float> similarities = similarity_in_clusters();
+    // The share kept is of all rows, most alike first to go, wherever their cluster.
+    std::vector<int64_t> order(similarities.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+      return similarities[static_cast<std::size_t>(a)] < similarities[static_cast<std::size_t>(b)];
+    });
+    const auto keep = std::max<std::ptrdiff_t>(
+        1, static_cast<std::ptrdiff_t>(std::ceil(kept_ * static_cast<double>(order.size()))));
+    std::vector<int64_t> survivors;
+    for (std::ptrdiff_t place = 0; place < std::ssize(order); ++place) {
+      const int64_t i = order[static_cast<std::size_t>(place)];
+      const float similarity = similarities[static_cast<std::size_t>(i)];
+      const int64_t arrival = arrivals_[static_cast<std::size_t>(i)];
+      if (static_cast<double>(similarity) > copy_) {
+        outcomes_[arrival] = {0, Verdict::retire,
+                              fmt::format("cosine {:.4f} to an earlier row", similarity)};
+      } else if (place >= keep) {
+        outcomes_[arrival] = {0, Verdict::refuse,
+                              fmt::format("cosine {:.4f} to an earlier row: not among the {} % "
+                                          "least alike",
+                                          similarity, 100 * kept_)};
+      } else {
+        survivors.push_back(i);
+      }
+    }
+    std::sort(survivors.begin(), survivors.end());
+    const RowMatrix left = rows_.pick(survivors);
+    const Clustering prototypes = cluster(left);
+    for (std::size_t s = 0; s < survivors.size(); ++s) {
+      std::vector<float> centroid(prototypes.centroids.row(prototypes.labels[s]).begin(),
+                                  prototypes.centroids.row(prototypes.labels[s]).end());
+      normalise_(centroid);
+      const float cosine = dot(left.row(static_cast<int64_t>(s)), centroid);
+      outcomes_[arrivals_[static_cast<std::size_t>(survivors[s])]] = {
+          1 - static_cast<double>(cosine), Verdict::rank, {}};
+    }
+    rows_ = {};
+    arrivals_.clear();
+  }
+
+  std::vector<Score> score(std::span<const Sample> samples) override {
+    std::vector<Score> scores;
+    for (const Sample& sample : samples) {
+      const auto found = outcomes_.find(sample.arrival);
+      ALLUVIUM_CHECK(found != outcomes_.end(), "d4 has not observed row {}", sample.arrival + 1);
+      scores.push_back(found->second);
+    }
+    return scores;
+  }
+
+  std::string explain(const Sample&, double score) override {
+    return fmt::format("cosine {:.4f} to the prototype of its cluster", 1 - score);
+  }
+
+  std::string save() const override {
+    nlohmann::json outcomes = nlohmann::json::array();
+    for (const auto& [arrival, score] : outcomes_) {
+      outcomes.push_back({arrival, score.value, static_cast<int>(score.verdict), score.reason});
+    }
+    nlohmann::json::binary_t values;
+    values.resize(rows_.values.size() * sizeof(float));
+    std::memcpy(values.data(), rows_.values.data(), values.size());
+    return pack_state({{"outcomes", outcomes},
+                       {"dimension", rows_.dimension},
+                       {"rows", values},
+                       {"arrivals", arrivals_}});
+  }
+
+  void restore(std::string_view state) override {
+    unpack_state(state, label(), [this](const nlohmann::json& saved) {
+      std::map<int64_t, Score> outcomes;
+      for (const auto& row : saved.at("outcomes")) {
+        outcomes[row.at(0).get<int64_t>()] = {row.at(1).get<double>(),
+                                              static_cast<Verdict>(row.at(2).get<int>()),
+                                              row.at(3).get<std::string>()};
+      }
+      const auto& bytes = saved.at("rows").get_binary();
+      RowMatrix rows;
+      rows.dimension = saved.at("dimension").get<int64_t>();
+      rows.values.resize(bytes.size() / sizeof(float));
+      std::memcpy(rows.values.data(), bytes.data(), rows.values.size() * sizeof(float));
+      arrivals_ = saved.at("arrivals").get<std::vector<int64_t>>();
+      rows_ = std::move(rows);
+      outcomes_ = std::move(outcomes);
+    });
+  }
+
+ private:
+  Clustering cluster(const RowMatrix& rows) const {
+    KMeansOptions options;
+    options.clusters =
+        std::min(rows.rows(), clusters_ > 0 ? clusters_ : choose_clusters(rows, seed_));
+    options.seed = seed_;
+    return k_means(rows, options);
+  }
+
+  // To the most similar earlier row of the same cluster.
+  std::vector<float> similarity_in_clusters() const {
+    const Clustering found = cluster(rows_);
+    std::vector<float> similarities(static_cast<std::size_t>(rows_.rows()));
+    for (int64_t k = 0; k < found.centroids.rows(); ++k) {
+      std::vector<int64_t> members;
+      for (int64_t i = 0; i < rows_.rows(); ++i) {
+        if (found.labels[static_cast<std::size_t>(i)] == k) {
+          members.push_back(i);
+        }
+      }
+      const std::vector<float> own = similarity_to_earlier(rows_.pick(members));
+      for (std::size_t j = 0; j < members.size(); ++j) {
+        similarities[static_cast<std::size_t>(members[j])] = own[j];
+      }
+    }
+    return similarities;
+  }
+
+  std::shared_ptr<const TextEmbedder> embedder_;
+  int64_t clusters_;
+  double copy_;
+  double kept_;
+  uint64_t seed_;
+  RowMatrix rows_;
+  std::vector<int64_t> arrivals_;      // of rows_
+  std::map<int64_t, Score> outcomes_;  // by arrival
+};
+
+}  // namespace
+
+std::unique_ptr<Selector> make_d4(const SelectorOptions& options) {
+  if (options.embedder == nullptr) {
+    throw NotSupported("selector d4 needs an encoder");
+  }
+  ALLUVIUM_CHECK(options.clusters >= 0, "clusters must not be negative, got {}", options.clusters);
+  ALLUVIUM_CHECK(options.semantic_duplicate > 0 && options.semantic_duplicate <= 1,
+                 "semantic_duplicate must lie in (0, 1], got {}", options.semantic_duplicate);
+  ALLUVIUM_CHECK(options.d4_kept > 0 && options.d4_kept <= 1, "d4_kept must lie in (0, 1], got {}",
+                 options.d4_kept);
+  return std::make_unique<D4Selector>(options);
+}
+
+}  // namespace alluvium::selectors
