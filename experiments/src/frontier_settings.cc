@@ -72,7 +72,7 @@ std::vector<FrontierSetting> frontier_grid(const std::string& grid) {
   }
   for (const double keep : {0.5, 0.3, 0.2}) {
     for (const char* observer : {"expected_attention", "h2o", "keydiff"}) {
-      settings.push_back(kv(keep, 0, observer));
+      settings.push_back(kv(keep, 0, observer, "uniform"));
     }
     settings.push_back(kv(keep, 0, "repeat", "curves"));
     settings.push_back(kv(keep, 0, "repeat", "pyramid"));

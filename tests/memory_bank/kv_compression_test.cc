@@ -214,6 +214,35 @@ TEST_CASE("kv: smaller presets make smaller records, and safe ones stay near the
                    model.ask_plainly(chunks[0].tokens)) < 0.05);
 }
 
+TEST_CASE("kv: records with narrow scales are smaller, of version 3, and give the same memory",
+          "[memory_bank][kv]") {
+  const TinyModel model;
+  CodecOptions narrow = preset("compact");
+  narrow.scale_bits = 8;
+  const std::vector<Chunk> chunks = {chunk_of(10, 120)};
+  const Memory memory = model.make("kv", narrow)->compress(chunks)[0];
+  const auto record = encode_record(memory);
+  CHECK(record[4] == std::byte{3});
+  const auto wide = encode_record(model.make("kv", preset("compact"))->compress(chunks)[0]);
+  CHECK(wide[4] == std::byte{2});
+  CHECK(record.size() < wide.size());
+  CHECK(same_memory(decode_record(record), memory));
+}
+
+TEST_CASE("kv: scores of attention mass alone are shared out evenly unless told otherwise",
+          "[memory_bank][kv]") {
+  const TinyModel model;
+  const auto fingerprint_of = [&](const char* observer, const char* budget) {
+    CodecOptions options = evicting(observer, 0.5);
+    options.budget = budget;
+    return model.make("kv", options)->fingerprint();
+  };
+  for (const char* observer : {"h2o", "tail", "expected_attention", "keydiff"}) {
+    CHECK(fingerprint_of(observer, "preset") == fingerprint_of(observer, "uniform"));
+  }
+  CHECK(fingerprint_of("repeat", "preset") == fingerprint_of("repeat", "global"));
+}
+
 TEST_CASE("kv: codecs of several presets stand beside each other over one decoder",
           "[memory_bank][kv]") {
   const TinyModel model;

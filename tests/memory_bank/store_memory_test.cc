@@ -81,6 +81,50 @@ TEST_CASE("memories: another fingerprint sees nothing until it is re-made",
   CHECK(store->verify().empty());
 }
 
+TEST_CASE("memories: those of a family serve who asks for it, and what they were made for is known",
+          "[memory_bank][store]") {
+  const TemporaryDirectory directory;
+  const auto store = Store::open(directory.path());
+  const Digest family = sha256("a family");
+  const Digest second = sha256("other settings");
+  const Digest stranger = sha256("another model");
+  std::vector<memory_bank::Deposit> deposits = {make_deposit(make_document("a", 1, "alpha")),
+                                                make_deposit(make_document("b", 1, "beta")),
+                                                make_deposit(make_document("c", 1, "gamma"))};
+  deposits[1].memories[0].fingerprint = second;  // stored richer than asked for
+  deposits[1].memories[0].origin = {bank_fingerprint(), "compact", 0.25};
+  deposits[2].memories[0].fingerprint = stranger;
+  store->commit(deposits);
+  const auto chunk = [&](const std::string& id) {
+    return store->chunks(store->find("default", id)->row).at(0).row;
+  };
+  CHECK(store->load_memory(chunk("a"), family) == nullptr);
+  store->set_family(family, {bank_fingerprint(), second});
+  for (const char* id : {"a", "b"}) {
+    const auto memory = store->load_memory(chunk(id), family);
+    REQUIRE(memory != nullptr);
+    CHECK(memory->fingerprint == family);
+  }
+  CHECK(store->load_memory(chunk("c"), family) == nullptr);
+  CHECK(store->load_memory(chunk("b"), bank_fingerprint()) == nullptr);
+  CHECK(store->counts(family).memories == 2);
+  CHECK(store->counts(family).stale_memories == 1);
+  const auto without = store->chunks_without_memory(family, 0, 10);
+  REQUIRE(without.size() == 1);
+  CHECK(without[0].row == chunk("c"));
+  CHECK(store->chunks_not_made_for(bank_fingerprint(), 0, 10).size() == 1);
+  CHECK(store->chunks_not_made_for(second, 0, 10).size() == 3);
+  CHECK(store->chunks_not_made_for(second, chunk("b"), 10).size() == 1);
+  CHECK(store->quality_gaps(second, 10) == std::vector<double>{0.25});
+  const auto statistics = store->memory_statistics(bank_fingerprint());
+  CHECK(statistics.memories == 3);
+  CHECK(statistics.waiting == 1);
+  CHECK(statistics.kinds.back().preset == "compact");
+  CHECK(statistics.kinds.back().richer == 1);
+  CHECK(statistics.quality_gaps == std::vector<double>{0.25});
+  CHECK(statistics.segment_bytes >= statistics.bytes);
+}
+
 TEST_CASE("memories: a codec without tensors stores tokens only", "[memory_bank][store]") {
   const TemporaryDirectory directory;
   const auto store = Store::open(directory.path());

@@ -96,6 +96,32 @@ TEST_CASE("store: a file that is no database, or a damaged one, is a corruption"
   }
 }
 
+TEST_CASE("store: a database of schema version 1 is brought up, and its memories stay",
+          "[memory_bank][store]") {
+  const TemporaryDirectory directory;
+  {
+    const auto store = Store::open(directory.path());
+    std::vector<memory_bank::Deposit> deposits = {make_deposit(make_document("a", 1, "alpha"))};
+    store->commit(deposits);
+  }
+  {
+    memory_bank::Connection old(directory / "alluvium.db", memory_bank::DatabaseAccess::read_write);
+    old.execute(
+        "ALTER TABLE memory DROP COLUMN aim; ALTER TABLE memory DROP COLUMN preset;"
+        "ALTER TABLE memory DROP COLUMN quality_gap; DROP TABLE setting; PRAGMA user_version = 1");
+  }
+  const auto store = Store::open(directory.path());
+  CHECK(store->counts(bank_fingerprint()).memories == 1);
+  CHECK(store->chunks_not_made_for(bank_fingerprint(), 0, 10).empty());
+  const auto chunk = store->chunks(store->find("default", "a")->row).at(0);
+  CHECK(store->load_memory(chunk.row, bank_fingerprint()) != nullptr);
+  CHECK(store->memory_statistics({}).kinds.at(0).preset.empty());
+  CHECK(store->setting("x").empty());
+  store->set_setting("x", "1");
+  store->set_setting("x", "2");
+  CHECK(store->setting("x") == "2");
+}
+
 TEST_CASE("store: a newer schema is refused", "[memory_bank][store]") {
   const TemporaryDirectory directory;
   Store::open(directory.path()).reset();

@@ -23,8 +23,9 @@ struct Preset {
 
 // Shares and bits were chosen on SQuAD train, under each preset's bytes (docs/ARCHITECTURE.md).
 constexpr std::array kPresets = {
-    Preset{"lossless", 1.0, 0, 0},  Preset{"safe", 1.0, 8, 8},   Preset{"default", 0.555, 8, 4},
-    Preset{"compact", 0.378, 4, 4}, Preset{"tiny", 0.215, 3, 3},
+    Preset{"lossless", 1.0, 0, 0},  Preset{"safe", 1.0, 8, 8},
+    Preset{"default", 0.555, 8, 4}, Preset{"compact", 0.385, 4, 4, 8, 16, 8},
+    Preset{"tiny", 0.215, 3, 3},
 };
 
 void check_bits(const char* key, int64_t bits) {
@@ -32,6 +33,13 @@ void check_bits(const char* key, int64_t bits) {
   ALLUVIUM_CHECK(std::find(kKnown.begin(), kKnown.end(), bits) != kKnown.end(),
                  "codec.{} must be 0 (as the preset says), 2, 3, 4, 8, 16 or 32, got {}", key,
                  bits);
+}
+
+/// Scores that compare over layers and heads are shared out globally. Those that come from attention
+/// mass alone do not: the shared prefix takes another share of it in each layer, and a global choice
+/// starves whole layers.
+const char* usual_budget(const std::string& observer) {
+  return observer == "repeat" || observer == "random" ? "global" : "uniform";
 }
 
 void check_word(const char* key, const std::string& word, const std::vector<std::string>& known) {
@@ -101,7 +109,7 @@ KvSettings resolve_settings(const CodecOptions& options) {
   const std::string merge = options.merge == "preset" ? preset->merge : options.merge;
   check_word("merge", merge, merge_names());
   const std::string observer = options.observer == "preset" ? "repeat" : options.observer;
-  const std::string budget = options.budget == "preset" ? "global" : options.budget;
+  const std::string budget = options.budget == "preset" ? usual_budget(observer) : options.budget;
   check_word("observer", observer, observer_names());
   check_word("budget", budget, budget_names());
   if (settings.evicts()) {
