@@ -76,7 +76,7 @@ class SqliteStore final : public Store {
   std::vector<DeadLetter> dead_letters(int64_t limit) override;
   StoreCounts counts(const Digest& fingerprint) override;
   int64_t compact(double min_live_share) override;
-  std::vector<std::string> verify(Damaged damaged) override;
+  std::vector<std::string> verify(Damaged damaged = Damaged::report) override;
   MemoryStatistics memory_statistics(const Digest& aim) override;
   std::string setting(const std::string& name) override;
   void set_setting(const std::string& name, const std::string& value) override;
