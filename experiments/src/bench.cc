@@ -28,12 +28,14 @@ constexpr std::array kBenches = {
           run_backbone_bench},
     Bench{"selection", "precision and speed of the selectors, beside the packages they replace",
           run_selection_bench},
+    Bench{"selection-training", "what an adapter learns from each selector's picks",
+          run_selection_training_bench},
 };
 
 void list(std::FILE* to) {
   fmt::print(to, "Usage: alluvium bench NAME [OPTIONS]\n\n");
   for (const Bench& bench : kBenches) {
-    fmt::print(to, "  {:<10} {}\n", bench.name, bench.purpose);
+    fmt::print(to, "  {:<18} {}\n", bench.name, bench.purpose);
   }
   fmt::print(to, "\n'alluvium bench NAME --help' shows the options of one.\n");
 }

@@ -22,6 +22,7 @@
 #include "alluvium/service/configuration.h"
 #include "report.h"
 #include "selection_peers.h"
+#include "selection_sketch.h"
 
 namespace alluvium::experiments {
 namespace {
@@ -36,6 +37,7 @@ struct BenchOptions {
   bool validation = false;
   std::vector<std::string> only;  // "selector mode" of the rows to measure; empty = all
   std::string encoder;
+  std::string decoder;
   std::string peers;
   bool peer_precision = false;
   int64_t speed_sources = 2000;
@@ -355,15 +357,17 @@ Row mean_precision(const std::vector<Row>& rows) {
 int run_selection_bench(const std::vector<std::string>& arguments) {
   BenchOptions options;
   options.encoder = service::cache_directory() + "/models/all-minilm-l6-v2";
+  options.decoder =
+      service::cache_directory() + "/models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf";
   CLI::App app(
       "Precision of every selector on four targets with known domains, and speed beside the "
       "packages "
       "zip-fit and data-selection.",
       "alluvium bench selection");
   app.add_option("--data", options.data, "folder of the evaluation data")->capture_default_str();
-  app.add_option("--part", options.parts, "precision, speed")
+  app.add_option("--part", options.parts, "precision, speed, sketch")
       ->delimiter(',')
-      ->check(CLI::IsMember({"precision", "speed"}))
+      ->check(CLI::IsMember({"precision", "speed", "sketch"}))
       ->capture_default_str();
   app.add_option("--target", options.targets, "humaneval, mbpp, minif2f, proofnet")
       ->delimiter(',')
@@ -377,6 +381,8 @@ int run_selection_bench(const std::vector<std::string>& arguments) {
                  "precision rows to measure, by selector and mode, e.g. 'zip_fit pool gzip-6,bm25'")
       ->delimiter(',');
   app.add_option("--encoder", options.encoder, "of the embedding selector; empty leaves it out")
+      ->capture_default_str();
+  app.add_option("--decoder", options.decoder, "GGUF file or directory of part sketch")
       ->capture_default_str();
   app.add_option("--peers", options.peers,
                  "experiments/peers/selection_peers.py, to measure the packages in the same run");
@@ -422,6 +428,12 @@ int run_selection_bench(const std::vector<std::string>& arguments) {
       report["parity_with_zip_fit"] = bench.parity();
       fmt::print("\nparity with the package: {}\n", bench.parity().dump());
     }
+  }
+  if (asked("sketch")) {
+    const std::vector<Row> sketch =
+        measure_sketches(options.data, options.decoder, options.threads, options.repeats);
+    std::printf("\n%s", to_markdown(sketch).c_str());
+    report["sketch"] = sketch;
   }
   report["rows"] = rows;
   if (!options.json.empty()) {

@@ -82,7 +82,7 @@ TEST_CASE("the knee is the point farthest from the chord", "[selectors][adapt_in
   CHECK(knee_of(Numbers{5, 10, 15, 20, 30}, std::vector<double>{100, 30, 25, 22, 20}) == 1);
   CHECK(knee_of(Numbers{5, 10, 15}, std::vector<double>{3, 2, 1}) == 0);
   CHECK(knee_of(Numbers{5}, std::vector<double>{3}) == 0);
-  CHECK(choose_clusters(balls(10, 60, 1), 0) == 10);
+  CHECK(choose_clusters(balls(10, 110, 1), 0) == 10);
   CHECK(choose_clusters(balls(2, 60, 1), 0) == 2);
   CHECK(choose_clusters(balls(1, 3, 1), 0) == 1);
 }

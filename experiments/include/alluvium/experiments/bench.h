@@ -32,4 +32,7 @@ int run_backbone_bench(const std::vector<std::string>& arguments);
 /// Whether selectors pick from the target's own domain, and at what cost.
 int run_selection_bench(const std::vector<std::string>& arguments);
 
+/// What an adapter learns from each selector's picks, for one target and over a sequence of tasks.
+int run_selection_training_bench(const std::vector<std::string>& arguments);
+
 }  // namespace alluvium::experiments
