@@ -17,7 +17,7 @@ namespace alluvium::experiments {
 
 struct SampleTrainerOptions {
   int64_t rank = 8;
-  double learning_rate = 2e-3;  ///< falls linearly to 0 within one train()
+  double learning_rate = 5e-4;  ///< falls linearly to 0 within one train()
   int64_t epochs = 1;
   int64_t batch_tokens = 256;  ///< of a step, about
   int64_t max_tokens = 256;    ///< of a sample; documents and plain texts are cut
