@@ -56,7 +56,12 @@ int64_t SqliteStore::compact(double min_live_share) {
   int64_t freed = 0;
   for (const auto& [segment, size_before] : segments_.sizes()) {
     const std::lock_guard lock(segments_mutex_);
-    const uint64_t bytes = segments_.sizes().at(segment);
+    const auto sizes = segments_.sizes();
+    const auto size = sizes.find(segment);
+    if (size == sizes.end()) {
+      continue;  // another compaction was here first
+    }
+    const uint64_t bytes = size->second;
     auto live_bytes = select_live_bytes(*readers_.lease());
     const uint64_t used = bytes - SegmentFiles::kHeaderBytes;
     const uint64_t live = live_bytes[segment];

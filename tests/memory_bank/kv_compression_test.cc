@@ -217,13 +217,13 @@ TEST_CASE("kv: smaller presets make smaller records, and safe ones stay near the
 TEST_CASE("kv: records with narrow scales are smaller, of version 3, and give the same memory",
           "[memory_bank][kv]") {
   const TinyModel model;
-  CodecOptions narrow = preset("compact");
+  CodecOptions narrow = preset("tiny");
   narrow.scale_bits = 8;
   const std::vector<Chunk> chunks = {chunk_of(10, 120)};
   const Memory memory = model.make("kv", narrow)->compress(chunks)[0];
   const auto record = encode_record(memory);
   CHECK(record[4] == std::byte{3});
-  const auto wide = encode_record(model.make("kv", preset("compact"))->compress(chunks)[0]);
+  const auto wide = encode_record(model.make("kv", preset("tiny"))->compress(chunks)[0]);
   CHECK(wide[4] == std::byte{2});
   CHECK(record.size() < wide.size());
   CHECK(same_memory(decode_record(record), memory));

@@ -1,4 +1,7 @@
+#include <atomic>
 #include <filesystem>
+#include <thread>
+#include <vector>
 
 #include "alluvium/core/error.h"
 #include "bank_fixtures.h"
@@ -77,6 +80,37 @@ TEST_CASE("compaction: a segment with a larger live share stays", "[memory_bank]
   erase(*store, numbered(0));
   CHECK(store->compact(0.7) == 0);
   CHECK(store->compact(0.75) > 0);
+}
+
+TEST_CASE("compaction: two at a time do each segment once", "[memory_bank][store]") {
+  const TemporaryDirectory directory;
+  memory_bank::StoreOptions options;
+  options.segment_bytes = 2048;
+  const auto store = Store::open(directory.path(), options);
+  for (int i = 0; i < 60; ++i) {
+    put(*store, numbered(i), fmt::format("Text number {}", i));
+    if (i % 3 != 0) {
+      erase(*store, numbered(i));
+    }
+  }
+  std::atomic<int> faults{0};
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < 2; ++t) {
+      threads.emplace_back([&] {
+        try {
+          store->compact(1.0);
+        } catch (const std::exception&) {
+          ++faults;
+        }
+      });
+    }
+  }
+  CHECK(faults == 0);
+  for (int i = 0; i < 60; i += 3) {
+    CHECK(load(*store, numbered(i)) != nullptr);
+  }
+  CHECK(store->verify().empty());
 }
 
 TEST_CASE("compaction: an erased document's bytes are on no file any more",

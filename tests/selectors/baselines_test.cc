@@ -184,10 +184,12 @@ TEST_CASE("embedding: mean cosine to the targets", "[selectors][embedding]") {
 TEST_CASE("registry: the names, and what an unknown one says", "[selectors][registry]") {
   selectors::SelectorRegistry registry("selector");
   selectors::register_selectors(registry);
-  CHECK(registry.names() == std::vector<std::string>{"bm25", "dedupe", "dsir", "embedding",
-                                                     "length_matched_random", "random", "zip_fit"});
-  CHECK_THROWS_WITH(registry.make("zipfit", SelectorOptions()),
-                    Catch::Contains("unknown selector 'zipfit'; known: bm25, dedupe"));
+  CHECK(registry.names() == std::vector<std::string>{"adapt_inf", "bm25", "d4", "dedupe", "dsir",
+                                                     "embedding", "length_matched_random", "less",
+                                                     "random", "zip_fit"});
+  CHECK_THROWS_WITH(
+      registry.make("zipfit", SelectorOptions()),
+      Catch::Contains("unknown selector 'zipfit'; known: adapt_inf, bm25, d4, dedupe"));
 }
 
 }  // namespace alluvium::tests
