@@ -1,7 +1,6 @@
 #include "alluvium/experiments/frontier_bench.h"
 
 #include <cstdio>
-#include <fstream>
 #include <string>
 
 #include <CLI/CLI.hpp>
@@ -32,29 +31,6 @@ Row to_row(const FrontierRow& row) {
           {"share_of_16_bit", row.share_of_16_bit},
           {"first_token_ms_p50", row.first_token_ms_p50},
           {"ingest_ms_p50", row.ingest_ms_p50}};
-}
-
-void write_text(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.flush();
-  ALLUVIUM_CHECK(file.good(), "cannot write {}", path);
-}
-
-std::string to_csv(const std::vector<Row>& rows) {
-  std::string csv;
-  for (const auto& [name, value] : rows.front().items()) {
-    csv += (csv.empty() ? "" : ",") + name;
-  }
-  csv += '\n';
-  for (const Row& row : rows) {
-    std::string line;
-    for (const auto& [name, value] : row.items()) {
-      line += (line.empty() ? "" : ",") + value.dump();
-    }
-    csv += line + '\n';
-  }
-  return csv;
 }
 
 }  // namespace

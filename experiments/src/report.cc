@@ -1,5 +1,6 @@
 #include "report.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -71,6 +72,34 @@ std::string to_markdown(const std::vector<Row>& rows) {
     table += "\n";
   }
   return table;
+}
+
+std::string to_csv(const std::vector<Row>& rows) {
+  std::vector<std::string> names;
+  for (const Row& row : rows) {
+    for (const auto& [name, unused] : row.items()) {
+      if (std::find(names.begin(), names.end(), name) == names.end()) {
+        names.push_back(name);
+      }
+    }
+  }
+  std::string csv = fmt::format("{}\n", fmt::join(names, ","));
+  for (const Row& row : rows) {
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      const auto found = row.find(names[i]);
+      csv += i > 0 ? "," : "";
+      csv += found != row.end() && !found->is_null() ? found->dump() : "";
+    }
+    csv += "\n";
+  }
+  return csv;
+}
+
+void write_text(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  file.flush();
+  ALLUVIUM_CHECK(file.good(), "cannot write {}", path);
 }
 
 void write_json(const std::string& path, const Row& report) {

@@ -1,4 +1,4 @@
-// What every result says about itself, and its two forms: JSON for machines, a Markdown table for
+// What every result says about itself, and its forms: JSON and CSV for machines, a Markdown table for
 // people.
 //
 // Threads: thread-compatible.
@@ -20,6 +20,12 @@ Row describe_run(const std::string& bench, const std::vector<std::string>& argum
 /// Rows as a Markdown table; columns are those of the first row, numbers rounded to 4 significant
 /// digits or 1 decimal.
 std::string to_markdown(const std::vector<Row>& rows);
+
+/// Rows as CSV; columns are those of all rows in order of appearance, strings quoted, nulls empty.
+std::string to_csv(const std::vector<Row>& rows);
+
+/// Throws InvalidArgument when the file cannot be written.
+void write_text(const std::string& path, const std::string& text);
 
 /// Writes `report` to `path`, complete or not at all. Throws InvalidArgument when it cannot.
 void write_json(const std::string& path, const Row& report);

@@ -100,37 +100,6 @@ std::vector<Row> load_finished(const std::string& path, const std::string& ident
   return finished;
 }
 
-void write_text(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.flush();
-  ALLUVIUM_CHECK(file.good(), "cannot write {}", path);
-}
-
-std::string to_csv(const std::vector<Row>& rows) {
-  std::string csv;
-  std::vector<std::string> names;
-  for (const Row& row : rows) {
-    for (const auto& [name, unused] : row.items()) {
-      if (std::find(names.begin(), names.end(), name) == names.end()) {
-        names.push_back(name);
-      }
-    }
-  }
-  csv += fmt::format("{}\n", fmt::join(names, ","));
-  for (const Row& row : rows) {
-    for (std::size_t i = 0; i < names.size(); ++i) {
-      const auto found = row.find(names[i]);
-      csv += i > 0 ? "," : "";
-      if (found != row.end() && !found->is_null()) {
-        csv += found->is_string() ? found->get<std::string>() : found->dump();
-      }
-    }
-    csv += "\n";
-  }
-  return csv;
-}
-
 std::vector<ChartSeries> curves(const std::vector<Row>& table, const std::string& series,
                                 const std::string& x, const std::string& y) {
   std::map<std::string, ChartSeries> by_name;

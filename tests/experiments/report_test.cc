@@ -49,4 +49,12 @@ TEST_CASE("write_json: the file is whole or not there", "[experiments]") {
 }
 
 }  // namespace
+TEST_CASE("report: CSV has the columns of all rows, strings quoted and nulls empty",
+          "[experiments][report]") {
+  CHECK(experiments::to_csv({{{"name", "a,b"}, {"f1", 1.5}}, {{"name", nullptr}, {"em", 2}}}) ==
+        "name,f1,em\n\"a,b\",1.5,\n,,2\n");
+  CHECK(experiments::to_csv({}) == "\n");
+  CHECK_THROWS_AS(experiments::write_text("no/such/directory/file.csv", "x"), InvalidArgument);
+}
+
 }  // namespace alluvium::tests
