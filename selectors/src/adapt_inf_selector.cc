@@ -80,30 +80,21 @@ class AdaptInfSelector final : public Selector {
   }
 
   std::string save() const override {
-    nlohmann::json outcomes = nlohmann::json::array();
-    for (const auto& [arrival, score] : outcomes_) {
-      outcomes.push_back({arrival, score.value, static_cast<int>(score.verdict), score.reason});
-    }
     nlohmann::json reasons = nlohmann::json::array();
     for (const auto& [arrival, reason] : reasons_) {
       reasons.push_back({arrival, reason});
     }
     const std::string round = adapt_inf_.save();
     return pack_state({{"begun", begun_},
-                       {"outcomes", outcomes},
+                       {"outcomes", outcomes_to_json(outcomes_)},
                        {"reasons", reasons},
                        {"round", nlohmann::json::binary({round.begin(), round.end()})}});
   }
 
   void restore(std::string_view state) override {
     unpack_state(state, label(), [this](const nlohmann::json& saved) {
-      std::map<int64_t, Score> outcomes;
+      std::map<int64_t, Score> outcomes = outcomes_from_json(saved.at("outcomes"));
       std::map<int64_t, std::string> reasons;
-      for (const auto& row : saved.at("outcomes")) {
-        outcomes[row.at(0).get<int64_t>()] = {row.at(1).get<double>(),
-                                              static_cast<Verdict>(row.at(2).get<int>()),
-                                              row.at(3).get<std::string>()};
-      }
       for (const auto& row : saved.at("reasons")) {
         reasons[row.at(0).get<int64_t>()] = row.at(1).get<std::string>();
       }

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <map>
 #include <numeric>
 #include <utility>
@@ -105,33 +104,21 @@ class D4Selector final : public Selector {
   }
 
   std::string save() const override {
-    nlohmann::json outcomes = nlohmann::json::array();
-    for (const auto& [arrival, score] : outcomes_) {
-      outcomes.push_back({arrival, score.value, static_cast<int>(score.verdict), score.reason});
-    }
-    nlohmann::json::binary_t values;
-    values.resize(rows_.values.size() * sizeof(float));
-    std::memcpy(values.data(), rows_.values.data(), values.size());
-    return pack_state({{"outcomes", outcomes},
-                       {"dimension", rows_.dimension},
-                       {"rows", values},
+    return pack_state({{"outcomes", outcomes_to_json(outcomes_)},
+                       {"rows", rows_to_json(rows_)},
                        {"arrivals", arrivals_}});
   }
 
   void restore(std::string_view state) override {
     unpack_state(state, label(), [this](const nlohmann::json& saved) {
-      std::map<int64_t, Score> outcomes;
-      for (const auto& row : saved.at("outcomes")) {
-        outcomes[row.at(0).get<int64_t>()] = {row.at(1).get<double>(),
-                                              static_cast<Verdict>(row.at(2).get<int>()),
-                                              row.at(3).get<std::string>()};
+      std::map<int64_t, Score> outcomes = outcomes_from_json(saved.at("outcomes"));
+      RowMatrix rows = rows_from_json(saved.at("rows"));
+      auto arrivals = saved.at("arrivals").get<std::vector<int64_t>>();
+      if (std::ssize(arrivals) != rows.rows()) {
+        throw DataCorruption(fmt::format("state of selector d4: {} rows and {} places", rows.rows(),
+                                         arrivals.size()));
       }
-      const auto& bytes = saved.at("rows").get_binary();
-      RowMatrix rows;
-      rows.dimension = saved.at("dimension").get<int64_t>();
-      rows.values.resize(bytes.size() / sizeof(float));
-      std::memcpy(rows.values.data(), bytes.data(), rows.values.size() * sizeof(float));
-      arrivals_ = saved.at("arrivals").get<std::vector<int64_t>>();
+      arrivals_ = std::move(arrivals);
       rows_ = std::move(rows);
       outcomes_ = std::move(outcomes);
     });
