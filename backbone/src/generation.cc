@@ -4,6 +4,11 @@
 #include <cmath>
 #include <numeric>
 
+#include <ATen/ops/gather.h>
+#include <ATen/ops/logsumexp.h>
+#include <ATen/ops/sub.h>
+#include <ATen/ops/tensor.h>
+
 #include "alluvium/core/clock.h"
 #include "alluvium/core/error.h"
 #include "alluvium/core/random.h"
@@ -201,6 +206,19 @@ Generation generate_after(const Decoder& decoder, const Tokenizer& tokenizer, Kv
   return generation;
 }
 
+std::vector<double> token_log_probabilities(const at::Tensor& logits,
+                                            std::span<const TokenId> tokens) {
+  if (tokens.empty()) {
+    return {};
+  }
+  const std::vector<int64_t> wanted(tokens.begin(), tokens.end());
+  const at::Tensor index = at::tensor(wanted).unsqueeze(1).to(logits.device());
+  const at::Tensor scores =
+      at::sub(at::gather(logits, 1, index).squeeze(1), at::logsumexp(logits, 1)).cpu().contiguous();
+  const auto* values = scores.const_data_ptr<float>();
+  return {values, values + tokens.size()};
+}
+
 std::vector<double> score_tokens(const Decoder& decoder, KvCache& cache,
                                  std::span<const TokenId> prompt, std::span<const TokenId> tokens,
                                  const Adapter* adapter) {
@@ -211,14 +229,10 @@ std::vector<double> score_tokens(const Decoder& decoder, KvCache& cache,
   std::vector<TokenId> all(prompt.begin(), prompt.end());
   all.insert(all.end(), tokens.begin(), tokens.end() - 1);
   const ReadRequest request{&cache, all, Logits::all, false, false, adapter};
-  const at::Tensor logits = decoder.read({&request, 1}).front().logits.cpu();
-  std::vector<double> scores;
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    const at::Tensor row = logits[static_cast<int64_t>(prompt.size() - 1 + i)];
-    const std::span<const float> values = as_span(row);
-    scores.push_back(static_cast<double>(values[tokens[i]]) - log_sum_exp(values));
-  }
-  return scores;
+  const at::Tensor logits = decoder.read({&request, 1}).front().logits;
+  return token_log_probabilities(logits.narrow(0, static_cast<int64_t>(prompt.size()) - 1,
+                                               static_cast<int64_t>(tokens.size())),
+                                 tokens);
 }
 
 }  // namespace alluvium::backbone

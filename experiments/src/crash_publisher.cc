@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include "alluvium/core/error.h"
-#include "alluvium/service/client.h"
 
 namespace alluvium::experiments {
 namespace {
@@ -15,18 +14,11 @@ namespace {
 // A killed service on this machine is noticed by silence; a busy one still answers pings.
 constexpr int64_t kSilenceMs = 1500;
 
-service::ClientOptions client_options(const std::string& endpoint) {
-  service::ClientOptions options;
-  options.endpoint = endpoint;
-  options.silence_timeout_ms = kSilenceMs;
-  return options;
-}
-
 /// A client that books every result in the ledger.
 class Publisher {
  public:
   Publisher(const std::string& endpoint, CrashLedger& ledger)
-      : client_(client_options(endpoint)), ledger_(ledger) {
+      : client_(impatient_client(endpoint)), ledger_(ledger) {
     client_.on_result([this](const service::PublishResult& result) {
       const auto found = waiting_.find(result.sequence);
       if (found == waiting_.end()) {
@@ -88,6 +80,13 @@ class Publisher {
 };
 
 }  // namespace
+
+service::ClientOptions impatient_client(const std::string& endpoint) {
+  service::ClientOptions options;
+  options.endpoint = endpoint;
+  options.silence_timeout_ms = kSilenceMs;
+  return options;
+}
 
 void publish_until_killed(const std::string& endpoint, CrashLedger& ledger,
                           const std::atomic<bool>& stopping) {

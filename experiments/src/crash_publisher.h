@@ -7,9 +7,13 @@
 #include <cstdint>
 #include <string>
 
+#include "alluvium/service/client.h"
 #include "crash_ledger.h"
 
 namespace alluvium::experiments {
+
+/// Options of a client that soon notices a kill.
+service::ClientOptions impatient_client(const std::string& endpoint);
 
 /// Publishes to `endpoint` until it stops answering or `stopping` is set, then hands what was not acknowledged back to the ledger.
 void publish_until_killed(const std::string& endpoint, CrashLedger& ledger,

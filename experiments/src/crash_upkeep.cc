@@ -6,26 +6,17 @@
 #include <nlohmann/json.hpp>
 
 #include "alluvium/core/error.h"
-#include "alluvium/service/client.h"
+#include "crash_publisher.h"
 
 namespace alluvium::experiments {
 namespace {
 
 constexpr auto kPoll = std::chrono::milliseconds(20);
-constexpr int64_t kUpkeepSilenceMs = 1500;
-
-service::ClientOptions upkeep_client(const std::string& endpoint) {
-  service::ClientOptions options;
-  options.endpoint = endpoint;
-  options.silence_timeout_ms = kUpkeepSilenceMs;
-  return options;
-}
-
 }  // namespace
 
 void upkeep_until_killed(const std::string& endpoint, const std::atomic<bool>& stopping,
                          UpkeepCounts& counts) {
-  service::Client client(upkeep_client(endpoint));
+  service::Client client(impatient_client(endpoint));
   try {
     for (bool tiny = true; !stopping; tiny = !tiny) {
       client.recompress_memories(tiny ? "tiny" : "compact");

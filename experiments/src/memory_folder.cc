@@ -1,5 +1,6 @@
 #include "memory_folder.h"
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <unistd.h>
@@ -50,7 +51,8 @@ std::shared_ptr<const Memory> MemoryFolder::find(const Digest& fingerprint,
 void MemoryFolder::keep(const Memory& memory) const {
   const std::vector<std::byte> record = memory_bank::encode_record(memory);
   const std::string path = path_of(memory.fingerprint, memory.document_sha);
-  const std::string beside = fmt::format("{}.{}", path, getpid());
+  static std::atomic<int64_t> written{0};  // with the process id, a name no one else writes to
+  const std::string beside = fmt::format("{}.{}.{}", path, getpid(), ++written);
   std::ofstream file(beside, std::ios::binary);
   file.write(reinterpret_cast<const char*>(record.data()),
              static_cast<std::streamsize>(record.size()));

@@ -11,6 +11,7 @@
 #include "alluvium/core/error.h"
 #include "alluvium/core/random.h"
 #include "alluvium/learners/trainer.h"
+#include "encoded_sample.h"
 
 namespace alluvium::experiments {
 namespace {
@@ -27,30 +28,15 @@ learners::LoraOptions lora_options(const SampleTrainerOptions& options, uint64_t
   return lora;
 }
 
-// Contexts are empty and each sample's own: no attention between samples.
-template <class Encoded>
-struct Packed {
-  Packed(const backbone::Decoder& decoder, const std::vector<const Encoded*>& batch) {
-    contexts.reserve(batch.size());
-    for (const Encoded* encoded : batch) {
-      contexts.push_back(decoder.start({}, 0));
-      sequences.push_back({&contexts.back(), encoded->tokens, encoded->scored_from});
-    }
-  }
-
-  std::vector<backbone::KvCache> contexts;
-  std::vector<backbone::ScoredSequence> sequences;
-};
-
 // Fixed batches; each sample's mean counts the same, as its selector's scores do.
-template <class Encoded>
 class BatchTask final : public learners::TrainingTask {
  public:
-  BatchTask(const backbone::Decoder& decoder, std::vector<std::vector<const Encoded*>> batches)
+  BatchTask(const backbone::Decoder& decoder,
+            std::vector<std::vector<const EncodedSample*>> batches)
       : decoder_(decoder), batches_(std::move(batches)) {}
 
   at::Tensor loss(const backbone::AdapterState& adapter, int64_t step, int64_t) override {
-    const Packed packed(decoder_, batches_.at(static_cast<std::size_t>(step)));
+    const PackedSamples packed(decoder_, batches_.at(static_cast<std::size_t>(step)));
     return decoder_.negative_log_likelihood(packed.sequences, adapter).mean();
   }
 
@@ -59,7 +45,7 @@ class BatchTask final : public learners::TrainingTask {
 
  private:
   const backbone::Decoder& decoder_;
-  std::vector<std::vector<const Encoded*>> batches_;
+  std::vector<std::vector<const EncodedSample*>> batches_;
 };
 
 }  // namespace
@@ -78,49 +64,20 @@ SampleTrainer::SampleTrainer(std::shared_ptr<const backbone::Decoder> decoder,
                  options.max_tokens);
 }
 
-SampleTrainer::Encoded SampleTrainer::encode(const selectors::Sample& sample) const {
-  const TokenId anchor = tokenizer_->find_token("<|endoftext|>").value_or(0);
-  const auto most = static_cast<std::size_t>(options_.max_tokens);
-  Encoded encoded;
-  encoded.tokens = {anchor};
-  const auto append = [&](const std::vector<TokenId>& tokens) {
-    encoded.tokens.insert(encoded.tokens.end(), tokens.begin(), tokens.end());
-  };
-  if (sample.is_plain_text()) {
-    append(tokenizer_->encode(sample.text));
-    encoded.tokens.resize(std::min(encoded.tokens.size(), most));
-    return encoded;
-  }
-  std::vector<TokenId> document = sample.document.empty()
-                                      ? std::vector<TokenId>()
-                                      : tokenizer_->encode(sample.document + "\n\n");
-  const std::vector<TokenId> prompt = tokenizer_->encode(sample.prompt);
-  const std::vector<TokenId> answer = tokenizer_->encode(sample.answer);
-  const std::size_t fixed = 1 + prompt.size() + answer.size();
-  const std::size_t room = most > fixed ? most - fixed : 0;
-  if (document.size() > room) {
-    document.erase(document.begin(), document.end() - static_cast<std::ptrdiff_t>(room));
-  }
-  append(document);
-  append(prompt);
-  encoded.scored_from = static_cast<int64_t>(encoded.tokens.size());
-  append(answer);
-  return encoded;
-}
-
 int64_t SampleTrainer::tokens(const selectors::Sample& sample) const {
-  return static_cast<int64_t>(encode(sample).tokens.size());
+  return static_cast<int64_t>(
+      encode_sample(*tokenizer_, sample, options_.max_tokens).tokens.size());
 }
 
 TrainedOn SampleTrainer::train(const std::vector<selectors::Sample>& samples, int64_t budget_tokens,
                                uint64_t seed) {
   TrainedOn trained;
-  std::vector<Encoded> chosen;
+  std::vector<EncodedSample> chosen;
   for (const selectors::Sample& sample : samples) {
     if (budget_tokens > 0 && trained.tokens >= budget_tokens) {
       break;
     }
-    Encoded encoded = encode(sample);
+    EncodedSample encoded = encode_sample(*tokenizer_, sample, options_.max_tokens);
     if (budget_tokens > 0) {
       encoded.tokens.resize(std::min(encoded.tokens.size(),
                                      static_cast<std::size_t>(budget_tokens - trained.tokens)));
@@ -135,15 +92,15 @@ TrainedOn SampleTrainer::train(const std::vector<selectors::Sample>& samples, in
     return trained;
   }
   Random random(seed);
-  std::vector<const Encoded*> order;
-  for (const Encoded& encoded : chosen) {
+  std::vector<const EncodedSample*> order;
+  for (const EncodedSample& encoded : chosen) {
     order.push_back(&encoded);
   }
-  std::vector<std::vector<const Encoded*>> batches;
+  std::vector<std::vector<const EncodedSample*>> batches;
   for (int64_t epoch = 0; epoch < options_.epochs; ++epoch) {
     random.shuffle(order);
     int64_t filled = options_.batch_tokens;
-    for (const Encoded* encoded : order) {
+    for (const EncodedSample* encoded : order) {
       if (filled >= options_.batch_tokens) {
         batches.emplace_back();
         filled = 0;
@@ -153,7 +110,7 @@ TrainedOn SampleTrainer::train(const std::vector<selectors::Sample>& samples, in
     }
   }
   trained.steps = std::ssize(batches);
-  BatchTask<Encoded> task(*decoder_, std::move(batches));
+  BatchTask task(*decoder_, std::move(batches));
   learners::TrainerOptions trainer;
   trainer.rate.highest = options_.learning_rate;
   trainer.rate.steps = trained.steps;
@@ -172,17 +129,17 @@ HeldOut SampleTrainer::measure(const std::vector<selectors::Sample>& samples) co
   const at::NoGradGuard no_gradient;
   HeldOut held_out;
   for (std::size_t begin = 0; begin < samples.size(); begin += kMeasured) {
-    std::vector<Encoded> encoded;
+    std::vector<EncodedSample> encoded;
     for (std::size_t i = begin; i < std::min(samples.size(), begin + kMeasured); ++i) {
-      encoded.push_back(encode(samples[i]));
+      encoded.push_back(encode_sample(*tokenizer_, samples[i], options_.max_tokens));
     }
-    std::vector<const Encoded*> batch;
+    std::vector<const EncodedSample*> batch;
     std::vector<int64_t> targets;
-    for (const Encoded& one : encoded) {
+    for (const EncodedSample& one : encoded) {
       batch.push_back(&one);
       targets.insert(targets.end(), one.tokens.begin() + one.scored_from, one.tokens.end());
     }
-    const Packed packed(*decoder_, batch);
+    const PackedSamples packed(*decoder_, batch);
     backbone::ScoredTrace trace;
     const at::Tensor nll =
         decoder_->negative_log_likelihood(packed.sequences, lora_.state(), {}, &trace);

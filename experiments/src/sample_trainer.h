@@ -56,13 +56,6 @@ class SampleTrainer {
   const backbone::AdapterState& adapter() const { return lora_.state(); }
 
  private:
-  struct Encoded {
-    std::vector<backbone::TokenId> tokens;
-    int64_t scored_from = 1;
-  };
-
-  Encoded encode(const selectors::Sample& sample) const;
-
   std::shared_ptr<const backbone::Decoder> decoder_;
   std::shared_ptr<const backbone::Tokenizer> tokenizer_;
   SampleTrainerOptions options_;

@@ -15,6 +15,7 @@
 #include "alluvium/learners/lora.h"
 #include "alluvium/selectors/decoder_gradient_scorer.h"
 #include "alluvium/selectors/row_matrix.h"
+#include "encoded_sample.h"
 #include "text_tasks.h"
 
 namespace alluvium::experiments {
@@ -23,38 +24,8 @@ namespace {
 constexpr int64_t kSamples = 16;
 constexpr int64_t kPassageBytes = 600;
 
-struct Sequence {
-  std::vector<backbone::TokenId> tokens;
-  int64_t scored_from = 1;
-};
-
-std::vector<Sequence> encode(const backbone::Tokenizer& tokenizer,
-                             const std::vector<selectors::Sample>& samples) {
-  std::vector<Sequence> sequences;
-  for (const selectors::Sample& sample : samples) {
-    Sequence sequence;
-    sequence.tokens = {tokenizer.find_token("<|endoftext|>").value_or(0)};
-    for (const std::string& part : {sample.document + "\n\n", sample.prompt, sample.answer}) {
-      sequence.scored_from = static_cast<int64_t>(sequence.tokens.size());
-      const auto ids = tokenizer.encode(part);
-      sequence.tokens.insert(sequence.tokens.end(), ids.begin(), ids.end());
-    }
-    sequences.push_back(std::move(sequence));
-  }
-  return sequences;
-}
-
-struct Packed {
-  Packed(const backbone::Decoder& decoder, std::span<const Sequence> batch) {
-    contexts.reserve(batch.size());
-    for (const Sequence& sequence : batch) {
-      contexts.push_back(decoder.start({}, 0));
-      sequences.push_back({&contexts.back(), sequence.tokens, sequence.scored_from});
-    }
-  }
-  std::vector<backbone::KvCache> contexts;
-  std::vector<backbone::ScoredSequence> sequences;
-};
+// Longer than any of the samples.
+constexpr int64_t kTokens = 2048;
 
 template <class Work>
 double best_ms(int64_t repeats, const Work& work) {
@@ -70,10 +41,10 @@ double best_ms(int64_t repeats, const Work& work) {
 // The whole gradient of the traced block for each sample, of length 1.
 std::vector<at::Tensor> exact_gradients(const backbone::Decoder& decoder,
                                         const backbone::AdapterState& adapter,
-                                        const std::vector<Sequence>& sequences) {
+                                        std::span<const EncodedSample* const> sequences) {
   std::vector<at::Tensor> gradients;
-  for (const Sequence& sequence : sequences) {
-    const Packed packed(decoder, {&sequence, 1});
+  for (const EncodedSample* sequence : sequences) {
+    const PackedSamples packed(decoder, {&sequence, 1});
     backbone::ScoredTrace trace;
     trace.layer = decoder.geometry().layers / 2;
     const at::Tensor loss =
@@ -108,16 +79,21 @@ std::vector<Row> measure_sketches(const std::string& data, const std::string& pa
       backbone::load_tokenizer(*checkpoint, path);
   std::vector<selectors::Sample> samples =
       load_text_tasks(data, kSamples, 1, kPassageBytes, 0).front().training;
-  const std::vector<Sequence> sequences = encode(*tokenizer, samples);
+  std::vector<EncodedSample> encoded;
   int64_t tokens = 0;
-  for (const Sequence& sequence : sequences) {
-    tokens += static_cast<int64_t>(sequence.tokens.size());
+  for (const selectors::Sample& sample : samples) {
+    encoded.push_back(encode_sample(*tokenizer, sample, kTokens));
+    tokens += static_cast<int64_t>(encoded.back().tokens.size());
+  }
+  std::vector<const EncodedSample*> sequences;
+  for (const EncodedSample& sample : encoded) {
+    sequences.push_back(&sample);
   }
   learners::LoraOptions lora_options;
   lora_options.rank = 8;
   learners::Lora lora(*decoder, lora_options);
   const double pass_ms = best_ms(repeats, [&] {
-    const Packed packed(*decoder, sequences);
+    const PackedSamples packed(*decoder, sequences);
     lora.zero_gradient();
     decoder->negative_log_likelihood(packed.sequences, lora.state()).mean().backward();
   });

@@ -5,9 +5,9 @@
 #include <functional>
 #include <numeric>
 
+#include "alluvium/backbone/generation.h"
 #include "alluvium/core/error.h"
 #include "alluvium/service/refusal.h"
-#include "token_scores.h"
 
 namespace alluvium::service {
 namespace {
@@ -45,7 +45,7 @@ void read_all(const backbone::Decoder& decoder, std::span<Candidate> candidates,
               const ChoiceQuestion& question) {
   const std::size_t asked = question.tokens.size();
   const auto tell_question = [&](Candidate& candidate, const backbone::ReadResult& result) {
-    const auto scores = token_log_probabilities(
+    const auto scores = backbone::token_log_probabilities(
         result.logits.narrow(0, 0, static_cast<int64_t>(asked) - 1), question.tokens.subspan(1));
     candidate.question_log_probability = std::accumulate(scores.begin(), scores.end(), 0.0);
   };
@@ -61,7 +61,7 @@ void read_all(const backbone::Decoder& decoder, std::span<Candidate> candidates,
     const auto last = static_cast<int64_t>(asked) - 1;
     candidate.logits = result.logits.select(0, last).clone();
     if (!question.refusal.empty()) {
-      const auto scores = token_log_probabilities(
+      const auto scores = backbone::token_log_probabilities(
           result.logits.narrow(0, last, static_cast<int64_t>(question.refusal.size())),
           question.refusal);
       candidate.evidence = odds_against_refusal(std::accumulate(scores.begin(), scores.end(), 0.0));

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "token_scores.h"
+#include "alluvium/backbone/generation.h"
 
 namespace alluvium::service {
 namespace {
@@ -34,12 +34,13 @@ double odds_against_refusal(const backbone::Decoder& decoder, backbone::KvCache&
   if (refusal.empty()) {
     return 0;
   }
-  double log_probability = token_log_probabilities(logits.unsqueeze(0), refusal.first(1)).front();
+  double log_probability =
+      backbone::token_log_probabilities(logits.unsqueeze(0), refusal.first(1)).front();
   if (refusal.size() > 1 && log_probability >= std::log(kUnlikely)) {
     const auto read = refusal.first(refusal.size() - 1);
     const backbone::ReadRequest request{&cache, read, backbone::Logits::all, false, false, adapter};
     const at::Tensor after = decoder.read({&request, 1}).front().logits;
-    for (const double score : token_log_probabilities(after, refusal.subspan(1))) {
+    for (const double score : backbone::token_log_probabilities(after, refusal.subspan(1))) {
       log_probability += score;
     }
     const auto back = static_cast<int64_t>(read.size());

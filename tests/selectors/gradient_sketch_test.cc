@@ -1,5 +1,6 @@
 // Token scores against worked numbers, and a decoder's sketches against its own gradients.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -257,14 +258,25 @@ TEST_CASE("dg_ctx: a document that carries the answer is seen, another is not",
       backbone::load_decoder(*checkpoint, backbone::reference_policy(1)),
       backbone::load_tokenizer(*checkpoint, *path), {});
   Random random(1);
+  const auto code = [&] {
+    std::string letters = " ";
+    for (int c = 0; c < 8; ++c) {
+      letters += static_cast<char>('a' + random.below(26));
+    }
+    return letters;
+  };
+  // The prompt shows what passwords look like: a document is then worth no more than the password it tells.
+  std::string prompt;
+  for (const char* room : {"cellar", "attic", "kitchen"}) {
+    prompt += fmt::format("Question: What is the password of the {}?\nAnswer:{}\n", room, code());
+  }
+  prompt += "Question: What is the password of the archive?\nAnswer:";
   std::vector<Sample> samples;
   for (int i = 0; i < 6; ++i) {
-    std::string code;
-    for (int c = 0; c < 8; ++c) {
-      code += static_cast<char>('a' + random.below(26));
-    }
-    samples.push_back(asked(std::to_string(i), "The password of the archive is " + code + ".",
-                            "Question: What is the password of the archive?\nAnswer:", " " + code));
+    const std::string answer = code();
+    samples.push_back(asked(std::to_string(i),
+                            fmt::format("The password of the archive is{}.", answer), prompt,
+                            answer));
   }
   const auto median = [&] {
     std::vector<double> values;
@@ -274,15 +286,13 @@ TEST_CASE("dg_ctx: a document that carries the answer is seen, another is not",
     std::sort(values.begin(), values.end());
     return values[values.size() / 2];
   };
-  const double own = median();
-  CHECK(own >= 1.0);
+  CHECK(median() >= 1.0);
   std::string first = samples.front().document;
   for (std::size_t i = 0; i + 1 < samples.size(); ++i) {
     samples[i].document = samples[i + 1].document;
   }
   samples.back().document = first;
-  // Not near 0: the other document still shows what a password here looks like.
-  CHECK(median() <= own - 1.0);
+  CHECK(median() <= 0.1);
 }
 
 }  // namespace

@@ -1,9 +1,8 @@
 #include "kv/quality_gap.h"
 
-#include <ATen/ops/arange.h>
-#include <ATen/ops/from_blob.h>
-#include <ATen/ops/log_softmax.h>
+#include <numeric>
 
+#include "alluvium/backbone/generation.h"
 #include "prefix_layout.h"
 
 namespace alluvium::memory_bank {
@@ -23,12 +22,9 @@ int64_t begin_of(const Chunk& chunk, int64_t window) {
 double mean_nll(const at::Tensor& logits, std::span<const backbone::TokenId> tokens) {
   const auto scored = std::ssize(tokens) - kLeadIn;
   // Logits after token i are those of token i + 1.
-  const at::Tensor rows = at::log_softmax(logits.narrow(0, kLeadIn - 1, scored).cpu(), -1);
-  double sum = 0;
-  for (int64_t i = 0; i < scored; ++i) {
-    sum -= rows[i][tokens[static_cast<std::size_t>(kLeadIn + i)]].item<double>();
-  }
-  return sum / static_cast<double>(scored);
+  const auto scores = backbone::token_log_probabilities(
+      logits.narrow(0, kLeadIn - 1, scored), tokens.subspan(static_cast<std::size_t>(kLeadIn)));
+  return -std::accumulate(scores.begin(), scores.end(), 0.0) / static_cast<double>(scored);
 }
 
 }  // namespace

@@ -66,6 +66,11 @@ Generation generate_after(const Decoder& decoder, const Tokenizer& tokenizer, Kv
                           const at::Tensor& logits, const GenerationOptions& options,
                           const TextCallback& on_text = nullptr);
 
+/// Natural-log probability of tokens[i] by row i of `logits`: float32 [tokens, vocabulary], on any
+/// device.
+std::vector<double> token_log_probabilities(const at::Tensor& logits,
+                                            std::span<const TokenId> tokens);
+
 /// Natural-log probability of each of `tokens` given what `cache` holds and the tokens before it,
 /// reading them after `prompt`; `adapter` (may be null) acts on all of them. Returns tokens.size()
 /// values.

@@ -24,7 +24,7 @@ struct AdapterManifest {
   std::string data;     ///< what it was trained on
   std::string sha256;   ///< hex, of adapter_model.safetensors
   std::map<std::string, double> metrics;  ///< on held-back data, in percent where a rate
-  /// What its user must know: "no_answer", "refuse_below", …
+  /// What its user must know: "no_answer", what it says where the documents have no answer
   std::map<std::string, std::string> settings;
 };
 
