@@ -1,5 +1,7 @@
-// alluvium documents: what the service keeps, one document in full, and deleting it.
+// alluvium documents: what the service keeps and what its gate holds, one document in full, and deleting it.
+#include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -113,12 +115,24 @@ int run_show(const DocumentsOptions& options) {
   return 0;
 }
 
+/// The highest version there is, stored or held; nothing when there is none.
+std::optional<uint64_t> version_to_delete(service::Client& client,
+                                          const DocumentsOptions& options) {
+  const std::string& name_space = options.connection.name_space;
+  const auto found = client.find_document(name_space, options.id);
+  const auto held = client.held_document(name_space, options.id);
+  if (!found && !held) {
+    return std::nullopt;
+  }
+  return std::max(found ? found->document.version : 0, held ? held->document.version : 0);
+}
+
 int run_delete(const DocumentsOptions& options) {
   service::Client client(client_options(options.connection));
   // What is still on its way in must be visible before its version can be named.
   client.flush();
-  const auto found = client.find_document(options.connection.name_space, options.id);
-  if (!found) {
+  const auto version = version_to_delete(client, options);
+  if (!version) {
     return report_missing(options);
   }
   bool refused = false;
@@ -128,16 +142,16 @@ int run_delete(const DocumentsOptions& options) {
       fmt::print(stderr, "alluvium: {}\n", result.reason);
     }
   });
-  client.erase(options.connection.name_space, options.id, found->document.version);
+  client.erase(options.connection.name_space, options.id, *version);
   client.flush();
   if (refused) {
     return 1;
   }
   if (options.connection.json) {
-    print({{"id", options.id}, {"found", true}, {"deleted_version", found->document.version}});
+    print({{"id", options.id}, {"found", true}, {"deleted_version", *version}});
   } else {
     fmt::print("deleted {} up to version {}: text, memory, vectors and index rows\n", options.id,
-               found->document.version);
+               *version);
   }
   return 0;
 }
@@ -165,6 +179,48 @@ int run_dead_letters(const DocumentsOptions& options) {
   return 0;
 }
 
+int run_held(const DocumentsOptions& options) {
+  service::Client client(client_options(options.connection));
+  const auto held = client.held_documents(options.limit == 0 ? 1000 : options.limit);
+  if (options.connection.json) {
+    json list = json::array();
+    for (const auto& [document, verdict, created_us] : held) {
+      list.push_back({{"namespace", document.name_space},
+                      {"id", document.id},
+                      {"version", document.version},
+                      {"title", document.title},
+                      {"excerpt", document.text},
+                      {"created_us", created_us},
+                      {"selector", verdict.selector},
+                      {"target_version", verdict.target_version},
+                      {"score", verdict.score},
+                      {"reason", verdict.reason}});
+    }
+    print({{"held", list}});
+    return 0;
+  }
+  for (const auto& [document, verdict, created_us] : held) {
+    fmt::print("{}  {} {} v{}: {} ({})\n    {}\n", format_time(created_us), document.name_space,
+               document.id, document.version, verdict.reason, verdict.selector,
+               shorten(document.text, 100));
+  }
+  fmt::print("{} documents held back by the gate; 'alluvium documents admit' lets one in\n",
+             held.size());
+  return 0;
+}
+
+int run_admit(const DocumentsOptions& options) {
+  service::Client client(client_options(options.connection));
+  const int64_t offset = client.admit(options.connection.name_space, options.id);
+  client.flush();
+  if (options.connection.json) {
+    print({{"id", options.id}, {"offset", offset}});
+  } else {
+    fmt::print("{} answers questions now\n", options.id);
+  }
+  return 0;
+}
+
 using Run = int (*)(const DocumentsOptions&);
 
 CLI::App* add_part(CLI::App& verb, const char* name, const char* description,
@@ -180,7 +236,7 @@ CLI::App* add_part(CLI::App& verb, const char* name, const char* description,
 
 void add_documents(CLI::App& program, int& exit_code) {
   auto options = std::make_shared<DocumentsOptions>();
-  CLI::App* verb = program.add_subcommand("documents", "List, show and delete documents");
+  CLI::App* verb = program.add_subcommand("documents", "List, show, delete and admit documents");
   verb->require_subcommand(1);
   CLI::App* list = add_part(*verb, "list", "Documents of a namespace, in id order", options,
                             exit_code, run_list);
@@ -189,10 +245,14 @@ void add_documents(CLI::App& program, int& exit_code) {
                              options, exit_code, run_delete);
   CLI::App* letters = add_part(*verb, "dead-letters", "Input that could not become a document",
                                options, exit_code, run_dead_letters);
-  for (CLI::App* part : {show, erase}) {
+  CLI::App* held = add_part(*verb, "held", "Documents that the gate of the stream kept out",
+                            options, exit_code, run_held);
+  CLI::App* admit = add_part(*verb, "admit", "Let a held document in, whatever the gate says",
+                             options, exit_code, run_admit);
+  for (CLI::App* part : {show, erase, admit}) {
     part->add_option("id", options->id, "Id of the document")->required();
   }
-  for (CLI::App* part : {list, letters}) {
+  for (CLI::App* part : {list, letters, held}) {
     part->add_option("--limit", options->limit, "At most this many; 0 = all")
         ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
         ->capture_default_str();

@@ -36,6 +36,7 @@ void print_json(const PublishSummary& summary) {
       {"documents_per_s",
        summary.seconds > 0 ? static_cast<double>(summary.accepted) / summary.seconds : 0.0},
       {"adapted", summary.adapted},
+      {"held_documents", summary.held},
       {"adapted_seconds", summary.adapted_seconds},
       {"problems", problems}};
   fmt::print("{}\n", object.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
@@ -47,6 +48,10 @@ void print_summary(const PublishSummary& summary) {
              summary.seconds > 0 ? static_cast<double>(summary.accepted) / summary.seconds : 0.0);
   if (summary.adapted) {
     fmt::print("all answer questions after {:.1f} s\n", summary.adapted_seconds);
+    if (summary.held > 0) {
+      fmt::print("but for what the gate holds back: {} documents ('alluvium documents held')\n",
+                 summary.held);
+    }
   }
   if (summary.failed() == 0) {
     return;

@@ -117,6 +117,7 @@ void Publisher::wait_until_adapted() {
                    share);
   }
   progress_.clear();
+  summary_.held = nlohmann::json::parse(client_.status()).at("held_documents").get<int64_t>();
   summary_.adapted = true;
   summary_.adapted_seconds = watch_.elapsed_ms() / 1e3;
 }

@@ -22,6 +22,7 @@ struct PublishSummary {
   int64_t bad = 0;       ///< lines that are no documents
   int64_t bytes = 0;     ///< of texts sent
   double seconds = 0;    ///< until the last acknowledgement
+  int64_t held = 0;      ///< documents the gate holds when all else was adapted, whoever sent them
   bool adapted = false;  ///< everything answers questions
   double adapted_seconds = 0;
   std::vector<memory_bank::DeadLetter> problems;  ///< the first kListedProblems

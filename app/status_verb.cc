@@ -25,6 +25,9 @@ void print_status(const nlohmann::json& status, const std::string& endpoint) {
   fmt::print("documents    {} ({} chunks, {} keys, {} tombstones, {} dead letters)\n",
              number("documents"), number("chunks"), number("keys"), number("tombstones"),
              number("dead_letters"));
+  if (text("gate") != "none" || number("held_documents") > 0) {
+    fmt::print("gate         {}; {} documents held back\n", text("gate"), number("held_documents"));
+  }
   fmt::print("memories     {} ready, {} to be made again, {}\n", number("memories"),
              number("stale_memories"), format_bytes(static_cast<double>(number("memory_bytes"))));
   const nlohmann::json& report = status.at("memory_report");

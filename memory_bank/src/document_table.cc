@@ -136,6 +136,12 @@ int64_t erase_document(Connection& connection, const std::string& name_space, co
   return old.row;
 }
 
+uint64_t select_newest_version(Connection& connection, const std::string& name_space,
+                               const std::string& id) {
+  return std::max(select_version(connection, name_space, id).version,
+                  select_tombstone(connection, name_space, id));
+}
+
 std::optional<int64_t> select_row(Connection& connection, const std::string& name_space,
                                   const std::string& id) {
   const VersionedRow found = select_version(connection, name_space, id);

@@ -27,6 +27,10 @@ std::optional<std::vector<int64_t>> put_document(Connection& connection, const D
 int64_t erase_document(Connection& connection, const std::string& name_space, const std::string& id,
                        uint64_t version);
 
+/// The highest version stored or erased; 0 when there was none.
+uint64_t select_newest_version(Connection& connection, const std::string& name_space,
+                               const std::string& id);
+
 std::optional<int64_t> select_row(Connection& connection, const std::string& name_space,
                                   const std::string& id);
 std::optional<DocumentSummary> select_summary(Connection& connection, int64_t document_row);

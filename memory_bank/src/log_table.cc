@@ -23,9 +23,10 @@ bool advance_session(Connection& connection, const LogEntry& entry, int64_t now_
 
 std::vector<int64_t> insert_log(Connection& connection, std::span<const LogEntry> entries,
                                 int64_t now_us) {
-  Statement insert(connection,
-                   "INSERT INTO ingest_log(kind, name_space, id, version, valid_from_us, session, "
-                   "sequence, metadata, title, text) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  Statement insert(
+      connection,
+      "INSERT INTO ingest_log(kind, name_space, id, version, valid_from_us, session, "
+      "sequence, metadata, title, text, gated) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
   std::vector<int64_t> offsets;
   for (const LogEntry& entry : entries) {
     if (!advance_session(connection, entry, now_us)) {
@@ -37,7 +38,7 @@ std::vector<int64_t> insert_log(Connection& connection, std::span<const LogEntry
         .bind(static_cast<int64_t>(entry.kind), document.name_space, document.id,
               static_cast<int64_t>(document.version), document.valid_from_us, entry.session,
               static_cast<int64_t>(entry.sequence), bytes_of(encode_metadata(document.metadata)),
-              document.title, document.text)
+              document.title, document.text, static_cast<int64_t>(entry.gated ? 1 : 0))
         .run();
     offsets.push_back(connection.last_insert_row());
   }
@@ -47,7 +48,7 @@ std::vector<int64_t> insert_log(Connection& connection, std::span<const LogEntry
 std::vector<LogEntry> select_pending(Connection& connection, int64_t after, int64_t limit) {
   Statement select(connection,
                    "SELECT log_offset, kind, name_space, id, version, valid_from_us, session, "
-                   "sequence, metadata, title, text FROM ingest_log WHERE log_offset > ? "
+                   "sequence, metadata, title, text, gated FROM ingest_log WHERE log_offset > ? "
                    "ORDER BY log_offset LIMIT ?");
   select.bind(after, limit);
   std::vector<LogEntry> entries;
@@ -64,6 +65,7 @@ std::vector<LogEntry> select_pending(Connection& connection, int64_t after, int6
     entry.document.metadata = decode_metadata(select.blob(8));
     entry.document.title = select.text(9);
     entry.document.text = select.text(10);
+    entry.gated = select.integer(11) != 0;
     entries.push_back(std::move(entry));
   }
   return entries;

@@ -9,7 +9,7 @@ namespace {
 
 // Step n brings a database of version n to version n + 1. A step is never edited once released; a
 // change is a new step.
-constexpr std::array<const char*, 2> kMigrations = {R"sql(
+constexpr std::array<const char*, 3> kMigrations = {R"sql(
 CREATE TABLE ingest_log(
   log_offset    INTEGER PRIMARY KEY AUTOINCREMENT,
   kind          INTEGER NOT NULL,
@@ -107,6 +107,25 @@ UPDATE memory SET aim = fingerprint;
 CREATE TABLE setting(
   name  TEXT PRIMARY KEY,
   value TEXT NOT NULL) WITHOUT ROWID;
+)sql",
+                                                    R"sql(
+ALTER TABLE ingest_log ADD COLUMN gated INTEGER NOT NULL DEFAULT 1;
+
+CREATE TABLE held_document(
+  held_row       INTEGER PRIMARY KEY AUTOINCREMENT,
+  name_space     TEXT NOT NULL,
+  id             TEXT NOT NULL,
+  version        INTEGER NOT NULL,
+  valid_from_us  INTEGER NOT NULL,
+  created_us     INTEGER NOT NULL,
+  selector       TEXT NOT NULL,
+  target_version INTEGER NOT NULL,
+  score          REAL NOT NULL,
+  reason         TEXT NOT NULL,
+  metadata       BLOB NOT NULL,
+  title          TEXT NOT NULL,
+  text           TEXT NOT NULL,
+  UNIQUE(name_space, id));
 )sql"};
 
 // A bigger database is checked by verify() alone, so that starting stays fast.

@@ -6,6 +6,7 @@
 #include "alluvium/memory_bank/kv_record.h"
 #include "dead_letter_table.h"
 #include "document_table.h"
+#include "held_table.h"
 #include "lexical_search.h"
 #include "log_table.h"
 #include "schema.h"
@@ -132,6 +133,10 @@ std::vector<CommitOutcome> SqliteStore::commit(std::span<const Deposit> deposits
       mark_applied(connection, deposit.offset);
       const auto rows = put_document(connection, deposit, clock_.wall_us());
       outcomes.push_back(rows ? CommitOutcome::stored : CommitOutcome::stale);
+      if (rows) {
+        erase_held(connection, deposit.document.name_space, deposit.document.id,
+                   deposit.document.version);
+      }
       for (std::size_t part = 0; rows && part < rows->size(); ++part) {
         if (places[first + part].bytes > 0) {
           put_memory(connection, {(*rows)[part], memories[first + part]->fingerprint,
@@ -149,6 +154,7 @@ bool SqliteStore::erase(const LogEntry& entry, int64_t* removed_row) {
     mark_applied(connection, entry.offset);
     removed = erase_document(connection, entry.document.name_space, entry.document.id,
                              entry.document.version);
+    erase_held(connection, entry.document.name_space, entry.document.id, entry.document.version);
   });
   if (removed_row != nullptr) {
     *removed_row = removed;
@@ -169,6 +175,26 @@ void SqliteStore::reject(const LogEntry& entry, const std::string& reason) {
     mark_applied(connection, entry.offset);
     insert_dead_letter(connection, letter);
   });
+}
+
+void SqliteStore::hold_back(const LogEntry& entry, const GateVerdict& verdict) {
+  const Document& document = entry.document;
+  write([&](Connection& connection) {
+    mark_applied(connection, entry.offset);
+    if (document.version > select_newest_version(connection, document.name_space, document.id)) {
+      insert_held(connection,
+                  {.document = document, .verdict = verdict, .created_us = clock_.wall_us()});
+    }
+  });
+}
+
+std::vector<HeldDocument> SqliteStore::held_documents(int64_t limit) {
+  return select_held(*readers_.lease(), limit);
+}
+
+std::optional<HeldDocument> SqliteStore::held_document(const std::string& name_space,
+                                                       const std::string& id) {
+  return select_held(*readers_.lease(), name_space, id);
 }
 
 std::optional<DocumentSummary> SqliteStore::find(const std::string& name_space,

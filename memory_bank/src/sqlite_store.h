@@ -44,6 +44,10 @@ class SqliteStore final : public Store {
   std::vector<CommitOutcome> commit(std::span<const Deposit> deposits) override;
   bool erase(const LogEntry& entry, int64_t* removed_row) override;
   void reject(const LogEntry& entry, const std::string& reason) override;
+  void hold_back(const LogEntry& entry, const GateVerdict& verdict) override;
+  std::vector<HeldDocument> held_documents(int64_t limit) override;
+  std::optional<HeldDocument> held_document(const std::string& name_space,
+                                            const std::string& id) override;
   std::optional<DocumentSummary> find(const std::string& name_space,
                                       const std::string& id) override;
   std::optional<Document> read_document(const std::string& name_space,

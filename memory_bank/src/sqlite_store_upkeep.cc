@@ -39,6 +39,7 @@ StoreCounts SqliteStore::counts(const Digest& fingerprint) {
   counts.keys = count(*reader, "SELECT ifnull(sum(key_count), 0) FROM retrieval_key");
   counts.tombstones = count(*reader, "SELECT count(*) FROM tombstone");
   counts.dead_letters = count(*reader, "SELECT count(*) FROM dead_letter");
+  counts.held_documents = count(*reader, "SELECT count(*) FROM held_document");
   counts.memory_bytes = count(*reader, "SELECT ifnull(sum(record_bytes), 0) FROM memory");
   const LogPosition position = select_log_position(*reader);
   counts.logged_offset = position.logged;

@@ -1,6 +1,7 @@
 #include "alluvium/selectors/ranking.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -82,6 +83,20 @@ bool QuantileGate::accept(double score) {
   push(score);
   const auto below = std::lower_bound(sorted_.begin(), sorted_.end(), score) - sorted_.begin();
   return static_cast<double>(below) >= quantile_ * static_cast<double>(sorted_.size());
+}
+
+double QuantileGate::threshold() const {
+  if (sorted_.empty()) {
+    return 0;
+  }
+  const double wanted = quantile_ * static_cast<double>(sorted_.size());
+  const auto place = static_cast<std::size_t>(std::ceil(wanted));
+  auto lowest = sorted_.begin() + static_cast<std::ptrdiff_t>(std::min(place, sorted_.size() - 1));
+  const auto below = std::lower_bound(sorted_.begin(), lowest, *lowest) - sorted_.begin();
+  if (static_cast<double>(below) < wanted) {
+    lowest = std::upper_bound(lowest, sorted_.end(), *lowest);
+  }
+  return lowest == sorted_.end() ? sorted_.back() : *lowest;
 }
 
 std::vector<double> QuantileGate::scores() const {

@@ -386,6 +386,28 @@ std::optional<StoredDocument> Client::find_document(const std::string& name_spac
   }
 }
 
+std::vector<memory_bank::HeldDocument> Client::held_documents(int64_t limit) {
+  Message message(Command::held_list);
+  message.attributes["limit"] = fmt::format("{}", limit);
+  return held_from_json(impl_->request(std::move(message)).body("json"));
+}
+
+std::optional<memory_bank::HeldDocument> Client::held_document(const std::string& name_space,
+                                                               const std::string& id) {
+  Message message(Command::held_list);
+  message.name_space = name_space;
+  message.document_id = id;
+  auto held = held_from_json(impl_->request(std::move(message)).body("json"));
+  return held.empty() ? std::nullopt : std::optional(std::move(held.front()));
+}
+
+int64_t Client::admit(const std::string& name_space, const std::string& id) {
+  Message message(Command::held_admit);
+  message.name_space = name_space;
+  message.document_id = id;
+  return static_cast<int64_t>(impl_->request(std::move(message)).offset.value_or(0));
+}
+
 std::string Client::memories() {
   return std::string(impl_->request(Message(Command::memory_stat)).body("json"));
 }

@@ -105,6 +105,17 @@ std::vector<ConfigurationKey> make_keys() {
       {"ingest.metadata_entries", ALLUVIUM_FIELD(ingest.limits.metadata_entries), 0, 64},
       {"ingest.metadata_bytes", ALLUVIUM_FIELD(ingest.limits.metadata_bytes), 0, 32 * 1024},
 
+      {"streams.gate",
+       ALLUVIUM_FIELD(streams.gate),
+       0,
+       0,
+       {"none", "bm25", "dedupe", "dsir", "embedding", "random", "zip_fit"}},
+      {"streams.gate_target", ALLUVIUM_FIELD(streams.gate_target)},
+      {"streams.gate_target_version", ALLUVIUM_FIELD(streams.gate_target_version), 0, kMany},
+      {"streams.gate_quantile", ALLUVIUM_FIELD(streams.gate_quantile), 0, 0.999},
+      {"streams.gate_window", ALLUVIUM_FIELD(streams.gate_window), 1, 1 << 20},
+      {"streams.gate_warm_up", ALLUVIUM_FIELD(streams.gate_warm_up), 0, 1 << 20},
+
       {"endpoint.address", ALLUVIUM_FIELD(endpoint.address)},
       {"endpoint.port", ALLUVIUM_FIELD(endpoint.port), 0, 65535},
       {"endpoint.events_port", ALLUVIUM_FIELD(endpoint.events_port), 0, 65535},

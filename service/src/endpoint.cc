@@ -53,6 +53,8 @@ const char* to_string(Event::Kind kind) {
       return "deleted";
     case Event::Kind::rejected:
       return "rejected";
+    case Event::Kind::held:
+      return "held";
   }
   return "unknown";
 }

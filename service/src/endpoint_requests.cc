@@ -64,6 +64,8 @@ void Endpoint::Impl::dispatch(const std::string& client, Message message, std::s
     case Command::document_get:
     case Command::dead_letter:
     case Command::dead_letter_list:
+    case Command::held_list:
+    case Command::held_admit:
       return on_store_request(client, std::move(message));
     case Command::welcome:
     case Command::credit:

@@ -13,6 +13,7 @@
 #include "alluvium/service/prompt.h"
 #include "answerer.h"
 #include "engine_tokenizer_mark.h"
+#include "ingest_gate.h"
 #include "ingest_worker.h"
 #include "remake_worker.h"
 
@@ -20,6 +21,7 @@ namespace alluvium::service {
 namespace {
 
 using EventCallback = std::function<void(const Event&)>;
+using GateHook = std::function<std::optional<memory_bank::GateVerdict>(const Document&)>;
 
 memory_bank::SharedPrefix read_prefix(const Configuration& configuration, const Models& models) {
   const c10::InferenceMode inference;
@@ -85,6 +87,7 @@ class LocalEngine final : public Engine {
                                               store_->counts(Digest{}).documents == 0)),
         remake_(*store_, retriever_, cache_, models_, ingest_codec_, configuration_,
                 other_tokenizer_),
+        gate_(IngestGate::open(configuration_, models_)),
         answerer_({.configuration = configuration_,
                    .models = models_,
                    .codecs = codecs_,
@@ -98,6 +101,8 @@ class LocalEngine final : public Engine {
                 DepositMaker(models_, ingest_codec_, configuration_.prompt, configuration_.ingest),
                 configuration_.ingest,
                 {.event = [this](const Event& event) { emit(event); },
+                 .gate = gate_ ? [this](const Document& document) { return gate_->judge(document); }
+                               : GateHook(),
                  .deferred = [this] { remake_.wake(); }}) {}
 
   void on_event(EventCallback callback) override {
@@ -139,6 +144,7 @@ class LocalEngine final : public Engine {
     status.reader = reader ? reader->label() : "none";
     status.reader_problem = readers_.problem();
     status.device_reason = models_.decoder->policy().reason;
+    status.gate = gate_ ? gate_->label() : "none";
     status.questions = questions_.load();
     status.documents_adapted = ingest.documents;
     status.tokens_read = ingest.tokens;
@@ -192,6 +198,9 @@ class LocalEngine final : public Engine {
     stopping_ = true;
     ingest_.stop();
     remake_.stop();
+    if (gate_) {
+      gate_->save();
+    }
   }
 
  private:
@@ -224,6 +233,7 @@ class LocalEngine final : public Engine {
   std::mutex recompress_mutex_;  // taken before the store's
   const bool other_tokenizer_;
   RemakeWorker remake_;
+  const std::unique_ptr<IngestGate> gate_;
   Answerer answerer_;
   IngestWorker ingest_;
 };

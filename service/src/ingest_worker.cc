@@ -175,6 +175,14 @@ void IngestWorker::apply(std::vector<LogEntry> entries, const std::stop_token& s
       apply_erase(entry, stopped);
     } else {
       try {
+        const auto verdict = in_batch.count(identity) == 0 ? keep_out(entry) : std::nullopt;
+        if (verdict) {
+          // Its offset is applied before those of the batch: what was reported so far still waits.
+          hold_back(entry, *verdict, stopped);
+          through = offset;
+          ++unreported;
+          continue;
+        }
         PlannedPut put = plan(entry);
         if (tokens + put.tokens > options_.batch_tokens && !batch.empty()) {
           flush(through);
@@ -190,6 +198,14 @@ void IngestWorker::apply(std::vector<LogEntry> entries, const std::stop_token& s
     ++unreported;
   }
   flush(through);
+}
+
+// A document that is known is brought up to date whatever its new text is like.
+std::optional<memory_bank::GateVerdict> IngestWorker::keep_out(const LogEntry& entry) const {
+  if (!hooks_.gate || !entry.gated || store_.find(entry.document.name_space, entry.document.id)) {
+    return std::nullopt;
+  }
+  return hooks_.gate(entry.document);
 }
 
 // A version that is already there needs no model: its commit only marks the offset applied.
@@ -296,6 +312,12 @@ void IngestWorker::reject(const LogEntry& entry, const std::string& reason,
                           const std::stop_token& stopped) {
   persist([&] { store_.reject(entry, reason); }, stopped);
   emit(about(Event::Kind::rejected, entry.document, entry.offset, reason));
+}
+
+void IngestWorker::hold_back(const LogEntry& entry, const memory_bank::GateVerdict& verdict,
+                             const std::stop_token& stopped) {
+  persist([&] { store_.hold_back(entry, verdict); }, stopped);
+  emit(about(Event::Kind::held, entry.document, entry.offset, verdict.reason));
 }
 
 // Runs a store call until it succeeds. A full disk is waited out: the log keeps everything, and

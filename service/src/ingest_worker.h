@@ -15,6 +15,7 @@
 #include <exception>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -38,6 +39,8 @@ struct IngestCounters {
 /// What the worker calls; each may be empty.
 struct IngestHooks {
   std::function<void(const Event&)> event;
+  std::function<std::optional<memory_bank::GateVerdict>(const Document&)>
+      gate;  ///< why a new document is kept out; nothing when it is let through
   std::function<void()>
       deferred;  ///< a document was committed whose memories must be made in the background
 };
@@ -68,6 +71,7 @@ class IngestWorker {
   void apply(std::vector<memory_bank::LogEntry> entries, const std::stop_token& stopped);
   void recover(const std::exception& error, const std::stop_token& stopped);
   void pause(int64_t ms, const std::string& reason, const std::stop_token& stopped);
+  std::optional<memory_bank::GateVerdict> keep_out(const memory_bank::LogEntry& entry) const;
   PlannedPut plan(const memory_bank::LogEntry& entry) const;
   void apply_puts(std::vector<PlannedPut>& puts, const std::stop_token& stopped);
   void apply_singly(PlannedPut& put, const std::stop_token& stopped);
@@ -76,6 +80,8 @@ class IngestWorker {
               const std::stop_token& stopped);
   void reject(const memory_bank::LogEntry& entry, const std::string& reason,
               const std::stop_token& stopped);
+  void hold_back(const memory_bank::LogEntry& entry, const memory_bank::GateVerdict& verdict,
+                 const std::stop_token& stopped);
   void persist(const std::function<void()>& write, const std::stop_token& stopped);
   void finished(int64_t through, int64_t entries);
   void emit(const Event& event) const;

@@ -15,8 +15,8 @@
 #include <nlohmann/json.hpp>
 
 #include "alluvium/core/error.h"
-#include "alluvium/core/sha256.h"
 #include "alluvium/selectors/ranking.h"
+#include "alluvium/selectors/stream_gate.h"
 #include "selection_output.h"
 #include "selection_pool.h"
 #include "selection_state.h"
@@ -27,6 +27,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using selectors::Candidate;
+using selectors::Passage;
 using selectors::Sample;
 using selectors::Score;
 using selectors::Verdict;
@@ -42,10 +43,6 @@ void validate(const selectors::Selector& selector, const SelectionOptions& optio
   ALLUVIUM_CHECK(chosen <= 1, "only one of top, budget_tokens and quantile can be given");
   ALLUVIUM_CHECK(chosen == 1 || !selector.needs_targets(),
                  "one of top, budget_tokens and quantile is needed");
-  ALLUVIUM_CHECK(
-      !options.quantile || !selector.needs_whole_pool(),
-      "selector {} judges rows by the whole pool: a quantile of a stream cannot be taken",
-      selector.label());
   ALLUVIUM_CHECK(options.budget_tokens == 0 || options.count_tokens,
                  "budget_tokens needs a way to count tokens");
   ALLUVIUM_CHECK(options.batch_rows >= 1, "batch_rows must be at least 1, got {}",
@@ -85,37 +82,6 @@ class Spool {
   std::string path_;
 };
 
-/// Keeps the share 1 - q of a stream, in one step or, with a second, exact score, in two: the first keeps what the survivors need.
-class StreamGate {
- public:
-  StreamGate(double quantile, int64_t window, int64_t survivors)
-      : first_(first_quantile(quantile, survivors), window),
-        second_(second_quantile(quantile, survivors), window) {}
-
-  bool survives(double score) { return first_.accept(score); }
-  bool accept(double score) { return second_.accept(score); }
-
-  json save() const { return {first_.scores(), second_.scores()}; }
-  void restore(const json& state) {
-    first_.restore(state.at(0).get<std::vector<double>>());
-    second_.restore(state.at(1).get<std::vector<double>>());
-  }
-
- private:
-  static double kept(double quantile, int64_t survivors) {
-    return std::min(1.0, (1 - quantile) * static_cast<double>(survivors));
-  }
-  static double first_quantile(double quantile, int64_t survivors) {
-    return survivors == 1 ? quantile : 1 - kept(quantile, survivors);
-  }
-  static double second_quantile(double quantile, int64_t survivors) {
-    return 1 - (1 - quantile) / kept(quantile, survivors);
-  }
-
-  selectors::QuantileGate first_;
-  selectors::QuantileGate second_;
-};
-
 class Run {
  public:
   Run(selectors::Selector& selector, const selectors::TargetSet& targets,
@@ -124,7 +90,8 @@ class Run {
       : selector_(selector), targets_(targets), options_(options), on_progress_(on_progress) {
     const int64_t survivors = selector.survivors_per_pick();
     if (options.quantile) {
-      gate_.emplace(*options.quantile, options.window, survivors);
+      gate_.emplace(selector, selectors::StreamGateOptions{.quantile = *options.quantile,
+                                                           .window = options.window});
     } else if (options.top > 0 || options.budget_tokens > 0) {
       ranking_.emplace(options.top * survivors, options.budget_tokens * survivors);
     }
@@ -167,17 +134,12 @@ class Run {
  private:
   // What a state must have in common with a run that goes on from it.
   std::string identity() const {
-    Sha256 digest;
-    for (const std::string& text : targets_.texts) {
-      digest.update(std::to_string(text.size()) + ":").update(text);
-    }
     return fmt::format(
-        "{}; targets {} {}; fields {} {} {}; top {}, budget {}, quantile {}, window {}, batch {}",
-        selector_.label(), targets_.version, to_hex(digest.finish()).substr(0, 16),
-        fmt::join(options_.fields.text, "+"), options_.fields.id,
-        options_.fields.with_answers ? "with answers" : "", options_.top, options_.budget_tokens,
-        options_.quantile ? fmt::format("{}", *options_.quantile) : "none", options_.window,
-        options_.batch_rows);
+        "{}; {}; fields {} {} {}; top {}, budget {}, quantile {}, window {}, batch {}",
+        selector_.label(), target_identity(targets_), fmt::join(options_.fields.text, "+"),
+        options_.fields.id, options_.fields.with_answers ? "with answers" : "", options_.top,
+        options_.budget_tokens, options_.quantile ? fmt::format("{}", *options_.quantile) : "none",
+        options_.window, options_.batch_rows);
   }
 
   void open() {
@@ -240,32 +202,51 @@ class Run {
           json{{"line", bad.line}, {"reason", bad.reason}, {"content", bad.content}}.dump());
     }
     report_.rows += static_cast<int64_t>(batch.samples.size());
-    if (gate_ && selector_.observes()) {
-      selector_.observe(batch.samples);
+    if (gate_) {
+      pass(batch);
+    } else {
+      rank(batch);
     }
+  }
+
+  void pass(const PoolBatch& batch) {
+    const std::vector<Passage> passages = gate_->judge(batch.samples);
+    for (std::size_t i = 0; i < passages.size(); ++i) {
+      const Sample& sample = batch.samples[i];
+      if (passages[i].outcome == Passage::Outcome::retired) {
+        retire(sample, passages[i].reason);
+      } else if (passages[i].outcome == Passage::Outcome::refused) {
+        refuse(sample, passages[i].reason);
+      } else if (target_texts_.contains(sample.text)) {
+        refuse(sample, "is itself a target");
+      } else if (passages[i].outcome == Passage::Outcome::admitted) {
+        give(sample, batch.lines[i], passages[i].score, 0);
+      }
+    }
+    out_.flush(false);
+  }
+
+  void rank(const PoolBatch& batch) {
     const std::vector<Score> scores = selector_.score(batch.samples);
-    std::vector<std::size_t> survivors;
     for (std::size_t i = 0; i < scores.size(); ++i) {
       const Sample& sample = batch.samples[i];
       if (scores[i].verdict == Verdict::retire) {
-        ++report_.retired;
-        retired_.write(json{{"id", sample.id}, {"reason", scores[i].reason}}.dump());
+        retire(sample, scores[i].reason);
       } else if (scores[i].verdict == Verdict::refuse) {
         refuse(sample, scores[i].reason);
       } else if (target_texts_.contains(sample.text)) {
         refuse(sample, "is itself a target");
       } else if (ranking_) {
         offer(sample, batch.lines[i], scores[i].value);
-      } else if (!gate_) {
+      } else {
         give(sample, batch.lines[i], scores[i].value, 0);
-      } else if (gate_->survives(scores[i].value)) {
-        survivors.push_back(i);
       }
     }
-    if (gate_) {
-      pass(batch, scores, survivors);
-      out_.flush(false);
-    }
+  }
+
+  void retire(const Sample& sample, const std::string& reason) {
+    ++report_.retired;
+    retired_.write(json{{"id", sample.id}, {"reason", reason}}.dump());
   }
 
   void refuse(const Sample& sample, const std::string& reason) {
@@ -279,22 +260,6 @@ class Run {
     if (ranking_->admits(score)) {
       const int64_t tokens = options_.budget_tokens > 0 ? options_.count_tokens(sample.text) : 0;
       ranking_->add({score, sample.arrival, tokens, line});
-    }
-  }
-
-  void pass(const PoolBatch& batch, const std::vector<Score>& scores,
-            const std::vector<std::size_t>& survivors) {
-    const bool refines = selector_.survivors_per_pick() > 1;
-    std::vector<Sample> samples;
-    for (const std::size_t i : survivors) {
-      samples.push_back(batch.samples[i]);
-    }
-    const std::vector<Score> exact = refines ? selector_.refine(samples) : std::vector<Score>();
-    for (std::size_t s = 0; s < survivors.size(); ++s) {
-      const double score = refines ? exact[s].value : scores[survivors[s]].value;
-      if (!refines || gate_->accept(score)) {
-        give(samples[s], batch.lines[survivors[s]], score, 0);
-      }
     }
   }
 
@@ -385,7 +350,7 @@ class Run {
                   {"written", written},
                   {"selector", json::binary({learned.begin(), learned.end()})}};
     if (gate_) {
-      state["gate"] = gate_->save();
+      state["gate"] = window_to_json(gate_->window());
     }
     if (ranking_) {
       json candidates = json::array();
@@ -419,7 +384,7 @@ class Run {
     const json::binary_t& learned = state.at("selector").get_binary();
     selector_.restore({reinterpret_cast<const char*>(learned.data()), learned.size()});
     if (gate_) {
-      gate_->restore(state.at("gate"));
+      gate_->restore(window_from_json(state.at("gate")));
     }
     if (ranking_) {
       for (const json& row : state.at("candidates")) {
@@ -438,7 +403,7 @@ class Run {
   const std::function<void(const SelectionProgress&)>& on_progress_;
   std::unordered_set<std::string> target_texts_;
   std::optional<selectors::TopRanking> ranking_;
-  std::optional<StreamGate> gate_;
+  std::optional<selectors::StreamGate> gate_;
   std::optional<Spool> spool_;
   SelectionOutput out_;
   SelectionOutput retired_;

@@ -11,6 +11,7 @@
 
 #include "alluvium/core/crc32c.h"
 #include "alluvium/core/error.h"
+#include "alluvium/core/sha256.h"
 
 namespace alluvium::service {
 namespace {
@@ -68,6 +69,24 @@ void write_selection_state(const std::string& path, const nlohmann::json& state)
     throw Unavailable(
         fmt::format("cannot write '{}': {}", path, std::strerror(good ? errno : error)));
   }
+}
+
+std::string target_identity(const selectors::TargetSet& targets) {
+  Sha256 digest;
+  for (const std::string& text : targets.texts) {
+    digest.update(std::to_string(text.size()) + ":").update(text);
+  }
+  return fmt::format("targets {} {}", targets.version, to_hex(digest.finish()).substr(0, 16));
+}
+
+nlohmann::json window_to_json(const selectors::StreamGateWindow& window) {
+  return {window.first, window.second, window.judged};
+}
+
+selectors::StreamGateWindow window_from_json(const nlohmann::json& window) {
+  return {.first = window.at(0).get<std::vector<double>>(),
+          .second = window.at(1).get<std::vector<double>>(),
+          .judged = window.at(2).get<int64_t>()};
 }
 
 }  // namespace alluvium::service

@@ -102,6 +102,12 @@ Message StoreDesk::reply_to(const Message& message) {
   if (message.is(Command::dead_letter)) {
     return add_dead_letter(message);
   }
+  if (message.is(Command::held_list)) {
+    return list_held(message);
+  }
+  if (message.is(Command::held_admit)) {
+    return admit_held(message);
+  }
   ALLUVIUM_ASSERT(message.is(Command::dead_letter_list));
   return list_dead_letters(message);
 }
@@ -113,7 +119,7 @@ Message StoreDesk::list_documents(const Message& message) {
 }
 
 Message StoreDesk::get_document(const Message& message) {
-  const std::string name_space = message.name_space.empty() ? "default" : message.name_space;
+  const std::string name_space = namespace_of(message);
   const auto summary = engine_.store().find(name_space, message.document_id);
   const auto document = engine_.store().read_document(name_space, message.document_id);
   if (!summary || !document) {
@@ -138,6 +144,35 @@ Message StoreDesk::add_dead_letter(const Message& message) {
 
 Message StoreDesk::list_dead_letters(const Message& message) {
   return json_reply(message, dead_letters_to_json(engine_.store().dead_letters(limit_of(message))));
+}
+
+Message StoreDesk::list_held(const Message& message) {
+  std::vector<memory_bank::HeldDocument> held;
+  if (message.document_id.empty()) {
+    held = engine_.store().held_documents(limit_of(message));
+  } else if (auto one = engine_.store().held_document(namespace_of(message), message.document_id)) {
+    held.push_back(std::move(*one));
+  }
+  return json_reply(message, held_to_json(held));
+}
+
+// The document takes the way of every other one, past the gate: logged first, then read.
+Message StoreDesk::admit_held(const Message& message) {
+  const std::string name_space = namespace_of(message);
+  const auto held = engine_.store().held_document(name_space, message.document_id);
+  if (!held) {
+    return make_nack(
+        WireError::not_found,
+        fmt::format("no document '{}' of namespace '{}' is held", message.document_id, name_space),
+        message.request);
+  }
+  memory_bank::LogEntry entry;
+  entry.document = held->document;
+  entry.gated = false;
+  const std::vector<int64_t> offsets = engine_.log({&entry, 1});
+  Message reply(Command::held_admit, message.request);
+  reply.offset = static_cast<uint64_t>(offsets.front());
+  return reply;
 }
 
 }  // namespace alluvium::service

@@ -17,8 +17,8 @@ class StoreDesk {
   /// engine and completions must outlive it.
   StoreDesk(Engine& engine, CompletionQueue& completions);
 
-  /// Queues HELLO, STATUS, DOCUMENT_LIST, DOCUMENT_GET, DEAD_LETTER, DEAD_LETTER_LIST, READER_* or
-  /// MEMORY_*; false when the desk is full.
+  /// Queues HELLO, STATUS, DOCUMENT_LIST, DOCUMENT_GET, DEAD_LETTER, DEAD_LETTER_LIST, HELD_*, READER_*
+  /// or MEMORY_*; false when the desk is full.
   bool take(const std::string& client, Message message);
 
   /// Answers what is queued, then joins.
@@ -34,6 +34,8 @@ class StoreDesk {
   Message get_document(const Message& message);
   Message add_dead_letter(const Message& message);
   Message list_dead_letters(const Message& message);
+  Message list_held(const Message& message);
+  Message admit_held(const Message& message);
 
   Engine& engine_;
   CompletionQueue& completions_;

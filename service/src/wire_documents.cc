@@ -21,11 +21,11 @@ void read_number(const Message& message, const std::string& name, Number& target
                  "attribute {} must be a number, got '{}'", name, text);
 }
 
+}  // namespace
+
 std::string namespace_of(const Message& message) {
   return message.name_space.empty() ? "default" : message.name_space;
 }
-
-}  // namespace
 
 int64_t to_wire_ns(int64_t us) {
   ALLUVIUM_CHECK(us <= INT64_MAX / kNsPerUs && us >= INT64_MIN / kNsPerUs,

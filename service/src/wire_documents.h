@@ -17,6 +17,9 @@ namespace alluvium::service {
 /// (years beyond 2262).
 int64_t to_wire_ns(int64_t us);
 
+/// The namespace a message names, or "default".
+std::string namespace_of(const Message& message);
+
 /// A refusal that answers request `request` (0: it answers no request).
 Message make_nack(WireError code, const std::string& reason, uint64_t request = 0);
 
@@ -50,6 +53,10 @@ std::vector<memory_bank::DocumentSummary> summaries_from_json(std::string_view j
 
 std::string dead_letters_to_json(const std::vector<memory_bank::DeadLetter>& letters);
 std::vector<memory_bank::DeadLetter> dead_letters_from_json(std::string_view json);
+
+/// Texts are cut to their first 1,000 bytes.
+std::string held_to_json(const std::vector<memory_bank::HeldDocument>& held);
+std::vector<memory_bank::HeldDocument> held_from_json(std::string_view json);
 
 /// What a check found, a list of lines.
 std::string findings_to_json(const std::vector<std::string>& findings);

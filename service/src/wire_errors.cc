@@ -123,6 +123,10 @@ const char* to_string(Command command) {
       return "DEAD_LETTER";
     case Command::dead_letter_list:
       return "DEAD_LETTER_LIST";
+    case Command::held_list:
+      return "HELD_LIST";
+    case Command::held_admit:
+      return "HELD_ADMIT";
   }
   return "unknown";
 }

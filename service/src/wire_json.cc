@@ -10,6 +10,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::size_t kExcerptBytes = 1000;
+
 /// Texts come from outside; a malformed one must not make a whole reply impossible.
 json text_of(const std::string& text) { return replace_invalid_utf8(text); }
 
@@ -165,6 +167,49 @@ std::vector<memory_bank::DeadLetter> dead_letters_from_json(std::string_view tex
   return letters;
 }
 
+std::string held_to_json(const std::vector<memory_bank::HeldDocument>& held) {
+  json list = json::array();
+  for (const memory_bank::HeldDocument& one : held) {
+    const std::string_view text = one.document.text;
+    const std::string_view excerpt = text.substr(0, kExcerptBytes);
+    list.push_back(
+        {{"namespace", text_of(one.document.name_space)},
+         {"id", text_of(one.document.id)},
+         {"version", one.document.version},
+         {"title", text_of(one.document.title)},
+         {"text", text_of(std::string(excerpt.substr(0, complete_utf8_prefix(excerpt))))},
+         {"valid_from_us", one.document.valid_from_us},
+         {"created_us", one.created_us},
+         {"selector", text_of(one.verdict.selector)},
+         {"target_version", one.verdict.target_version},
+         {"score", one.verdict.score},
+         {"reason", text_of(one.verdict.reason)}});
+  }
+  return list.dump();
+}
+
+std::vector<memory_bank::HeldDocument> held_from_json(std::string_view text) {
+  std::vector<memory_bank::HeldDocument> held;
+  read_json(text, [&](const json& list) {
+    for (const json& item : list) {
+      memory_bank::HeldDocument one;
+      item.at("namespace").get_to(one.document.name_space);
+      item.at("id").get_to(one.document.id);
+      item.at("version").get_to(one.document.version);
+      item.at("title").get_to(one.document.title);
+      item.at("text").get_to(one.document.text);
+      item.at("valid_from_us").get_to(one.document.valid_from_us);
+      item.at("created_us").get_to(one.created_us);
+      item.at("selector").get_to(one.verdict.selector);
+      item.at("target_version").get_to(one.verdict.target_version);
+      item.at("score").get_to(one.verdict.score);
+      item.at("reason").get_to(one.verdict.reason);
+      held.push_back(std::move(one));
+    }
+  });
+  return held;
+}
+
 std::string readers_to_json(const std::vector<ReaderStatus>& readers) {
   json list = json::array();
   for (const ReaderStatus& reader : readers) {
@@ -216,6 +261,7 @@ std::string status_to_json(const EngineStatus& status) {
               {"keys", store.keys},
               {"tombstones", store.tombstones},
               {"dead_letters", store.dead_letters},
+              {"held_documents", store.held_documents},
               {"logged_offset", store.logged_offset},
               {"applied_offset", store.applied_offset},
               {"pending", store.pending},
@@ -232,6 +278,7 @@ std::string status_to_json(const EngineStatus& status) {
               {"reader", status.reader},
               {"reader_problem", text_of(status.reader_problem)},
               {"device", status.device_reason},
+              {"gate", text_of(status.gate)},
               {"questions", status.questions},
               {"documents_adapted", status.documents_adapted},
               {"tokens_read", status.tokens_read},

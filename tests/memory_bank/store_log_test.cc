@@ -33,6 +33,7 @@ TEST_CASE("ingest log: entries come back whole, in order, also after reopening",
     LogEntry erase;
     erase.kind = LogEntry::Kind::erase;
     erase.document = make_document("gone", 9, "");
+    erase.gated = false;
     CHECK(log(*store, {entry_of("a", "s", 5), erase}) == std::vector<int64_t>{1, 2});
   }
   const auto store = Store::open(directory.path());
@@ -47,6 +48,8 @@ TEST_CASE("ingest log: entries come back whole, in order, also after reopening",
   CHECK(pending[0].document.metadata == entry_of("a").document.metadata);
   CHECK(pending[0].session == "s");
   CHECK(pending[0].sequence == 5);
+  CHECK(pending[0].gated);
+  CHECK_FALSE(pending[1].gated);
   CHECK(pending[1].kind == LogEntry::Kind::erase);
   CHECK(pending[1].document.version == 9);
   CHECK(store->pending_log(1, 10).size() == 1);

@@ -108,7 +108,8 @@ TEST_CASE("store: a database of schema version 1 is brought up, and its memories
     memory_bank::Connection old(directory / "alluvium.db", memory_bank::DatabaseAccess::read_write);
     old.execute(
         "ALTER TABLE memory DROP COLUMN aim; ALTER TABLE memory DROP COLUMN preset;"
-        "ALTER TABLE memory DROP COLUMN quality_gap; DROP TABLE setting; PRAGMA user_version = 1");
+        "ALTER TABLE memory DROP COLUMN quality_gap; DROP TABLE setting; DROP TABLE held_document;"
+        "ALTER TABLE ingest_log DROP COLUMN gated; PRAGMA user_version = 1");
   }
   const auto store = Store::open(directory.path());
   CHECK(store->counts(bank_fingerprint()).memories == 1);
@@ -120,6 +121,7 @@ TEST_CASE("store: a database of schema version 1 is brought up, and its memories
   store->set_setting("x", "1");
   store->set_setting("x", "2");
   CHECK(store->setting("x") == "2");
+  CHECK(store->held_documents(10).empty());
 }
 
 TEST_CASE("store: a newer schema is refused", "[memory_bank][store]") {

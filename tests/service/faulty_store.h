@@ -41,6 +41,17 @@ class FaultyStore final : public memory_bank::Store {
   void reject(const memory_bank::LogEntry& entry, const std::string& reason) override {
     inner_->reject(entry, reason);
   }
+  void hold_back(const memory_bank::LogEntry& entry,
+                 const memory_bank::GateVerdict& verdict) override {
+    inner_->hold_back(entry, verdict);
+  }
+  std::vector<memory_bank::HeldDocument> held_documents(int64_t limit) override {
+    return inner_->held_documents(limit);
+  }
+  std::optional<memory_bank::HeldDocument> held_document(const std::string& name_space,
+                                                         const std::string& id) override {
+    return inner_->held_document(name_space, id);
+  }
   std::optional<memory_bank::DocumentSummary> find(const std::string& name_space,
                                                    const std::string& id) override {
     return inner_->find(name_space, id);

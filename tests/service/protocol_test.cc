@@ -102,6 +102,13 @@ std::map<std::string, Message> golden_messages() {
   letter.attributes = {{"line", "3"}, {"reason", "no text"}, {"source", "a.jsonl"}};
   letter.bodies = {{"content", "{}"}};
   add("dead_letter_list", Command::dead_letter_list, 17).attributes["limit"] = "5";
+  Message& held = add("held_list", Command::held_list, 19);
+  held.name_space = "news";
+  held.document_id = "lake-orrin";
+  held.attributes["limit"] = "5";
+  Message& admit = add("held_admit", Command::held_admit, 20);
+  admit.name_space = "news";
+  admit.document_id = "lake-orrin";
   add("required_flag", Command::status, 18).flags = kFlagRequired;
   return all;
 }

@@ -51,4 +51,6 @@ write("document_get", {0: 71, 1: 15, 2: "news", 3: "lake-orrin"})
 write("dead_letter",
       {0: 72, 1: 16, 7: {"line": "3", "reason": "no text", "source": "a.jsonl"}, 8: ["content"], 9: 1}, b"{}")
 write("dead_letter_list", {0: 73, 1: 17, 7: {"limit": "5"}})
+write("held_list", {0: 74, 1: 19, 2: "news", 3: "lake-orrin", 7: {"limit": "5"}})
+write("held_admit", {0: 75, 1: 20, 2: "news", 3: "lake-orrin"})
 write("required_flag", {0: 12, 1: 18, 22: 1})

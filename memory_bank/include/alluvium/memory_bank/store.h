@@ -34,6 +34,7 @@ struct LogEntry {
   Document document;  ///< for erase: name_space, id and version only; version 0 = whatever is there
   std::string session;    ///< the publisher's session id; may be empty
   uint64_t sequence = 0;  ///< within the session; 0 when there is no session
+  bool gated = true;      ///< the gate of the stream may keep it out
 };
 
 /// A document made ready to be answered from, to be committed at its log offset.
@@ -92,6 +93,21 @@ struct DeadLetter {
   int64_t created_us = 0;
 };
 
+/// How the gate of the stream judged a document.
+struct GateVerdict {
+  std::string selector;        ///< label of the selector
+  int64_t target_version = 0;  ///< of its targets
+  double score = 0;            ///< 0 where the selector gave none
+  std::string reason;
+};
+
+/// A document that the gate kept out: whole, and not answered from.
+struct HeldDocument {
+  Document document;
+  GateVerdict verdict;
+  int64_t created_us = 0;
+};
+
 struct StoreCounts {
   int64_t documents = 0;
   int64_t chunks = 0;
@@ -100,6 +116,7 @@ struct StoreCounts {
   int64_t keys = 0;
   int64_t tombstones = 0;
   int64_t dead_letters = 0;
+  int64_t held_documents = 0;
   int64_t logged_offset = 0;   ///< highest offset given
   int64_t applied_offset = 0;  ///< every offset up to it is committed or ignored
   int64_t pending = 0;         ///< log entries not yet applied
@@ -173,14 +190,24 @@ class Store {
   /// offsets applied. Outcomes in order.
   virtual std::vector<CommitOutcome> commit(std::span<const Deposit> deposits) = 0;
 
-  /// Applies a logged erase: removes text, memories, keys and full-text row, leaves a tombstone at
-  /// `version` (a put at or below it is stale). True when a document was there. `removed_row`
-  /// receives its row, or 0.
+  /// Applies a logged erase: removes text, memories, keys, full-text row and what the gate holds of
+  /// it, leaves a tombstone at `version` (a put at or below it is stale). True when a document was
+  /// there. `removed_row` receives its row, or 0.
   virtual bool erase(const LogEntry& entry, int64_t* removed_row) = 0;
 
   /// Marks an offset applied without storing anything (poison document), with a dead letter saying
   /// why.
   virtual void reject(const LogEntry& entry, const std::string& reason) = 0;
+
+  /// Marks an offset applied and keeps the document aside with the gate's verdict, in place of an
+  /// older version held. A version at or below a stored, held or erased one is only marked applied.
+  virtual void hold_back(const LogEntry& entry, const GateVerdict& verdict) = 0;
+
+  /// Documents held back in order of their arrival, newest first, at most `limit`. Once a version as
+  /// high or higher is stored or erased, a document is held no more.
+  virtual std::vector<HeldDocument> held_documents(int64_t limit) = 0;
+  virtual std::optional<HeldDocument> held_document(const std::string& name_space,
+                                                    const std::string& id) = 0;
 
   virtual std::optional<DocumentSummary> find(const std::string& name_space,
                                               const std::string& id) = 0;

@@ -64,6 +64,9 @@ class QuantileGate {
   /// Takes a score in; whether at least the share `quantile` of the window lies below it.
   bool accept(double score);
 
+  /// The lowest score of the window that has at least the share `quantile` of it below, else the highest; 0 while the window is empty.
+  double threshold() const;
+
   /// The window, oldest first, to go on after a restart.
   std::vector<double> scores() const;
   void restore(const std::vector<double>& scores);

@@ -99,6 +99,14 @@ class Client {
   /// Nothing when there is no such document.
   std::optional<StoredDocument> find_document(const std::string& name_space, const std::string& id);
 
+  /// Documents that the gate of the stream kept out, newest first; their texts are cut to 1,000 bytes.
+  std::vector<memory_bank::HeldDocument> held_documents(int64_t limit = 1000);
+  /// Nothing when no such document is held.
+  std::optional<memory_bank::HeldDocument> held_document(const std::string& name_space,
+                                                         const std::string& id);
+  /// Publishes a held document past the gate; returns its log offset. Refused with not_found when it is not held.
+  int64_t admit(const std::string& name_space, const std::string& id);
+
   /// A JSON object; docs/FORMATS.md names its fields.
   std::string status();
 

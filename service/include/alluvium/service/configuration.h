@@ -78,6 +78,17 @@ struct IngestConfiguration {
   DocumentLimits limits;
 };
 
+struct StreamsConfiguration {
+  /// Selector that decides which new documents become memories: none, bm25, dedupe, dsir, embedding, random, zip_fit
+  std::string gate = "none";
+  /// JSON lines with a field "text": what the documents should be like; dedupe and random need none
+  std::string gate_target;
+  int64_t gate_target_version = 1;  ///< stands beside every score
+  double gate_quantile = 0.5;       ///< share of the documents that is kept out
+  int64_t gate_window = 1000;       ///< scores the quantile is taken of
+  int64_t gate_warm_up = 50;        ///< so many documents pass at first
+};
+
 struct EndpointConfiguration {
   std::string address = "127.0.0.1";  ///< loopback only
   int64_t port = 7400;                ///< requests (ROUTER); 0 = any free port
@@ -97,6 +108,7 @@ struct Configuration {
   AnswerConfiguration answer;
   ReaderConfiguration reader;
   IngestConfiguration ingest;
+  StreamsConfiguration streams;
   EndpointConfiguration endpoint;
   std::size_t cache_bytes = std::size_t{2} << 30;  ///< decoded memories kept in RAM
   std::string log_level = "info";                  ///< debug | info | warn | error

@@ -102,13 +102,13 @@ struct Answer {
 
 /// Something became durable or went.
 struct Event {
-  enum class Kind { adapted, deleted, rejected };
+  enum class Kind { adapted, deleted, rejected, held };
   Kind kind = Kind::adapted;
   std::string name_space;
   std::string id;
   uint64_t version = 0;
   int64_t offset = 0;  ///< log offset of the document
-  std::string reason;  ///< rejected: why
+  std::string reason;  ///< rejected, held: why
 };
 
 struct EngineStatus {
@@ -120,6 +120,7 @@ struct EngineStatus {
   std::string reader;          ///< name@version of the active one, or "none"
   std::string reader_problem;  ///< why a stored reader was left out; empty when none was
   std::string device_reason;
+  std::string gate;  ///< what judges new documents, or "none"
   int64_t questions = 0;
   int64_t documents_adapted = 0;  ///< since start
   int64_t tokens_read = 0;        ///< since start, ingest

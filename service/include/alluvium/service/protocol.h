@@ -54,6 +54,8 @@ enum class Command : uint64_t {
   document_get = 71,
   dead_letter = 72,
   dead_letter_list = 73,
+  held_list = 74,
+  held_admit = 75,
 };
 
 /// Keys of the header map.
