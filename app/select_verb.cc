@@ -238,7 +238,7 @@ void add_select(CLI::App& program, int& exit_code) {
   verb->add_option("--seed", selecting.seed)->capture_default_str();
   verb->add_option("--mode", selecting.mode, "zip_fit: ref, cond, pool, two_stage")
       ->capture_default_str();
-  verb->add_option("--compressor", selecting.compressor, "zip_fit, mode ref: gzip, lz4, zstd")
+  verb->add_option("--compressor", selecting.compressor, "zip_fit: gzip; lz4 in modes ref and pool; zstd in mode ref")
       ->capture_default_str();
   verb->add_option("--level", selecting.level, "zip_fit: gzip 1 to 9, zstd 1 to 22")
       ->capture_default_str();

@@ -85,6 +85,7 @@ std::vector<Contender> zip_fit_contenders(const BenchOptions& bench) {
   add("ref", "zstd", 3, 0);
   add("cond", "gzip", 6, 0);
   add("pool", "gzip", 6, 0);
+  add("pool", "lz4", 1, 0);
   add("two_stage", "gzip", 6, -1);
   add("pool", "gzip", 6, -1);
   return list;

@@ -47,17 +47,23 @@ class WholeTextSizer : public PairSizer {
   std::string joint_;
 };
 
-/// Raw deflate besides: no wrapper, and with what came before as a dictionary.
-class DeflateSizer : public PairSizer {
+/// Sizes without a wrapper, alone and with all targets as the dictionary. Owned by one thread.
+class PooledSizer {
  public:
+  virtual ~PooledSizer() = default;
+
   /// D(text): bytes of the raw stream.
   virtual int64_t raw_size(std::string_view text) = 0;
 
-  /// sizes[j] = D(source | target j as the dictionary).
-  virtual void conditional_sizes(std::string_view source, std::span<int64_t> sizes) = 0;
-
   /// D(source | all targets in one dictionary, in their order; of more than 32 KiB the last).
   virtual int64_t pooled_size(std::string_view source) = 0;
+};
+
+/// Raw deflate besides: no wrapper, and with what came before as a dictionary.
+class DeflateSizer : public PairSizer, public PooledSizer {
+ public:
+  /// sizes[j] = D(source | target j as the dictionary).
+  virtual void conditional_sizes(std::string_view source, std::span<int64_t> sizes) = 0;
 };
 
 /// What gzip adds to a raw stream: 10 bytes before, CRC-32 and length behind.
@@ -71,6 +77,9 @@ std::unique_ptr<DeflateSizer> make_zlib_sizer(Texts targets, int64_t level);
 
 /// The LZ4 frame with its content size, acceleration 1.
 std::unique_ptr<PairSizer> make_lz4_sizer(Texts targets);
+
+/// LZ4 blocks, acceleration 1.
+std::unique_ptr<PooledSizer> make_lz4_pool_sizer(const Texts& targets);
 
 /// The zstd frame with its content size, no checksum. level 1 to 22.
 std::unique_ptr<PairSizer> make_zstd_sizer(Texts targets, int64_t level);

@@ -107,7 +107,7 @@ class ConditionalAligner final : public Aligner {
 
 class PooledAligner final : public Aligner {
  public:
-  explicit PooledAligner(std::unique_ptr<DeflateSizer> sizer) : sizer_(std::move(sizer)) {}
+  explicit PooledAligner(std::unique_ptr<PooledSizer> sizer) : sizer_(std::move(sizer)) {}
 
   std::span<const double> align(std::string_view text) override {
     gain_ = 1.0 - static_cast<double>(sizer_->pooled_size(text)) /
@@ -116,7 +116,7 @@ class PooledAligner final : public Aligner {
   }
 
  private:
-  std::unique_ptr<DeflateSizer> sizer_;
+  std::unique_ptr<PooledSizer> sizer_;
   double gain_ = 0;
 };
 
@@ -128,8 +128,10 @@ class ZipFitSelector final : public Selector {
     ALLUVIUM_CHECK(options.threads >= 1, "threads must be at least 1, got {}", options.threads);
     ALLUVIUM_CHECK(compressor == "gzip" || compressor == "lz4" || compressor == "zstd",
                    "compressor must be gzip, lz4 or zstd, got '{}'", compressor);
-    ALLUVIUM_CHECK(mode_ == Mode::ref || compressor == "gzip",
-                   "compressor of mode {} must be gzip, got '{}'", options.mode, compressor);
+    ALLUVIUM_CHECK(
+        mode_ == Mode::ref || compressor == "gzip" || (mode_ == Mode::pool && compressor == "lz4"),
+        "compressor of mode {} must be gzip{}, got '{}'", options.mode,
+        mode_ == Mode::pool ? " or lz4" : "", compressor);
     if (compressor == "gzip") {
       ALLUVIUM_CHECK(options.level >= 1 && options.level <= 9,
                      "level of gzip must be in [1, 9], got {} (0 stores and ranks by length)",
@@ -217,7 +219,9 @@ class ZipFitSelector final : public Selector {
       case Mode::cond:
         return std::make_unique<ConditionalAligner>(make_gzip(texts), targets_->texts);
       case Mode::pool:
-        return std::make_unique<PooledAligner>(make_gzip(texts));
+        return options_.compressor == "lz4"
+                   ? std::make_unique<PooledAligner>(make_lz4_pool_sizer(texts))
+                   : std::make_unique<PooledAligner>(make_gzip(texts));
       case Mode::ref:
       case Mode::two_stage:
         break;

@@ -5,7 +5,7 @@
 //          ref  : mean over the targets y of 1 - NCD(x, y), NCD = (C(xy) - min(C(x), C(y))) / max(C(x), C(y)); with gzip level 6 these
 //                 are the numbers of the authors' package.
 // Differs: cond : C(xy) is taken as C(y) + D(x | y), y being the dictionary of raw deflate.
-//          pool : 1 - D(x | all targets) / D(x): which share of x the targets explain.
+//          pool : 1 - D(x | all targets) / D(x): which share of x the targets explain; by deflate or LZ4.
 //          two_stage : lz4 for everything, gzip ref for the survivors.
 //          Sums run over the targets in their order, so that every run gives the same bits; ties go to the earlier arrival.
 // Cost   : ref, one compression a target; pool, two a text whatever the number of targets.

@@ -98,6 +98,10 @@ TEST_CASE("pruning: similarity to earlier rows and who is kept", "[selectors][ad
     CHECK_THAT(static_cast<double>(similarities[j]), WithinAbs(wanted[j], 1e-5));
   }
   CHECK(keep_least_similar(similarities, 2, 3).rows == Numbers{0, 2, 3});
+  // The reference's rule, which has no threshold: of a cluster of copies a whole budget of copies stays.
+  const std::vector<float> copies = {0, 1, 1, 1, 1, 1};
+  CHECK(keep_least_similar(copies, 2, 4).rows.size() == 4);
+  CHECK(keep_least_similar(copies, 0.98F, 4).rows == Numbers{0});
   const Kept kept = keep_least_similar(similarities, 0.98F, 2);
   CHECK(kept.rows == Numbers{0, 2});
   CHECK(kept.duplicates == Numbers{1, 4});

@@ -16,6 +16,7 @@ namespace alluvium::tests {
 namespace {
 
 using selectors::DeflateSizer;
+using selectors::make_lz4_pool_sizer;
 using selectors::make_lz4_sizer;
 using selectors::make_zlib_sizer;
 using selectors::make_zstd_sizer;
@@ -130,6 +131,24 @@ TEST_CASE("sizes: raw deflate with a dictionary", "[selectors][zip_fit][oracle]"
   CHECK(given(kN2, kN1) == 60);
   // One target is its own pool.
   CHECK(make_zlib_sizer(texts({kP1}), 6)->pooled_size(kP2) == 26);
+}
+
+TEST_CASE("sizes: an LZ4 pool explains what it holds, whatever was sized before",
+          "[selectors][zip_fit][property]") {
+  const auto pool = texts({kP1, kN1, generated(3000, 1, "abcdefghijklmnopqrstuvwxyz ")});
+  const std::string inside = generated(3000, 1, "abcdefghijklmnopqrstuvwxyz ").substr(500, 2000);
+  const std::string outside = generated(2000, 9, "0123456789");
+  const std::vector<std::string> sized = {
+      inside, outside, kP2, kP1, outside + inside, generated(100'000, 3, "abcdef")};
+  const auto sizer = make_lz4_pool_sizer(pool);
+  CHECK(sizer->pooled_size(inside) < sizer->raw_size(inside) / 50);
+  CHECK(100 * sizer->pooled_size(outside) > 99 * sizer->raw_size(outside));
+  CHECK(sizer->pooled_size(kP2) < sizer->raw_size(kP2));
+  for (const std::string& text : sized) {
+    const auto fresh = make_lz4_pool_sizer(pool);
+    CHECK(sizer->pooled_size(text) == fresh->pooled_size(text));
+    CHECK(sizer->raw_size(text) == fresh->raw_size(text));
+  }
 }
 
 TEST_CASE("sizes: LZ4 frames", "[selectors][zip_fit][oracle]") {

@@ -125,10 +125,11 @@ TEST_CASE("zip_fit: alignment may be negative and is not clipped", "[selectors][
 }
 
 TEST_CASE("zip_fit: the thread count changes no bit of a score", "[selectors][zip_fit][property]") {
-  const std::string mode = GENERATE("ref", "cond", "pool", "two_stage");
+  const std::string mode = GENERATE("ref", "cond", "pool", "two_stage", "pool lz4");
   const Planted data = planted(4);
   SelectorOptions options;
-  options.mode = mode;
+  options.mode = mode.substr(0, mode.find(' '));
+  options.compressor = mode == "pool lz4" ? "lz4" : "gzip";
   const std::vector<std::string> targets(data.targets.begin(), data.targets.begin() + 8);
   const std::vector<double> one = scores_of(options, data.pool, targets);
   for (const int64_t threads : {2, 3, 7}) {
@@ -275,6 +276,12 @@ TEST_CASE("zip_fit: options outside their bounds are named", "[selectors][zip_fi
   refuse([](SelectorOptions& o) { o.survivors = 0; }, "survivors must be at least 1, got 0");
   refuse([](SelectorOptions& o) { o.compressor = "lz4"; },
          "compressor of mode two_stage must be gzip");
+  refuse(
+      [](SelectorOptions& o) {
+        o.mode = "pool";
+        o.compressor = "zstd";
+      },
+      "compressor of mode pool must be gzip or lz4, got 'zstd'");
   const auto selector = make_selector("zip_fit", SelectorOptions());
   CHECK_THROWS_WITH(selector->set_targets(targets_of({})), Catch::Contains("at least one text"));
   CHECK_THROWS_WITH(selector->set_targets(targets_of({"a", ""})),
