@@ -18,6 +18,8 @@
 #include "alluvium/learners/adapter_file.h"
 #include "alluvium/selectors/decoder_gradient_scorer.h"
 #include "alluvium/selectors/encoder_embedder.h"
+#include "alluvium/service/bank_recall.h"
+#include "alluvium/service/engine.h"
 #include "alluvium/service/selection.h"
 #include "configuration_options.h"
 #include "console.h"
@@ -37,6 +39,7 @@ struct SelectOptions {
   double quantile = -1;
   bool dsir_top_k = false;
   std::string adapter;
+  std::string memories;
   selectors::GradientScorerOptions gradients;
   selectors::SelectorOptions selecting;
   service::SelectionOptions selection;
@@ -52,34 +55,48 @@ std::string model_path(const std::string& key, const std::string& configured,
 }
 
 std::shared_ptr<const selectors::TextEmbedder> load_embedder(
-    const service::Configuration& configuration, int64_t threads) {
+    const service::Configuration& configuration) {
   const std::string path =
       model_path("models.encoder", configuration.models.encoder, "all-minilm-l6-v2");
-  backbone::DeviceOptions device = configuration.models.device;
-  device.threads = threads;
   const auto checkpoint = backbone::open_checkpoint(path);
-  return selectors::make_encoder_embedder(backbone::load_encoder(
-      *checkpoint, backbone::load_tokenizer(*checkpoint, path), backbone::choose_device(device)));
+  return selectors::make_encoder_embedder(
+      backbone::load_encoder(*checkpoint, backbone::load_tokenizer(*checkpoint, path),
+                             backbone::choose_device(configuration.models.device)));
+}
+
+struct LoadedDecoder {
+  std::shared_ptr<const backbone::Decoder> decoder;
+  std::shared_ptr<const backbone::Tokenizer> tokenizer;
+};
+
+LoadedDecoder load_decoder(const service::Configuration& configuration) {
+  const std::string path = model_path("models.decoder", configuration.models.decoder, kDecoder);
+  const auto checkpoint = backbone::open_checkpoint(path);
+  return {backbone::load_decoder(*checkpoint, backbone::choose_device(configuration.models.device)),
+          backbone::load_tokenizer(*checkpoint, path)};
 }
 
 // Gradients of the decoder, with an adapter where one is named.
-std::shared_ptr<selectors::GradientScorer> load_gradients(
-    const service::Configuration& configuration, int64_t threads,
-    const selectors::GradientScorerOptions& options, const std::string& adapter) {
-  const std::string path = model_path("models.decoder", configuration.models.decoder, kDecoder);
-  backbone::DeviceOptions device = configuration.models.device;
-  device.threads = threads;
-  const auto checkpoint = backbone::open_checkpoint(path);
-  std::shared_ptr<const backbone::Decoder> decoder =
-      backbone::load_decoder(*checkpoint, backbone::choose_device(device));
-  std::shared_ptr<const backbone::Tokenizer> tokenizer =
-      backbone::load_tokenizer(*checkpoint, path);
+std::shared_ptr<selectors::GradientScorer> make_gradients(
+    const LoadedDecoder& loaded, const selectors::GradientScorerOptions& options,
+    const std::string& adapter) {
   if (adapter.empty()) {
-    return selectors::make_decoder_gradient_scorer(decoder, tokenizer, options);
+    return selectors::make_decoder_gradient_scorer(loaded.decoder, loaded.tokenizer, options);
   }
   const learners::StoredAdapter stored =
-      learners::load_adapter(adapter, decoder->geometry().layers, decoder->model());
-  return selectors::make_decoder_gradient_scorer(decoder, tokenizer, options, &stored.state);
+      learners::load_adapter(adapter, loaded.decoder->geometry().layers, loaded.decoder->model());
+  return selectors::make_decoder_gradient_scorer(loaded.decoder, loaded.tokenizer, options,
+                                                 &stored.state);
+}
+
+// The instance whose memories dg_mem asks; it must not be running.
+std::unique_ptr<service::Engine> open_instance(service::Configuration configuration,
+                                               const std::string& directory) {
+  ALLUVIUM_CHECK(std::filesystem::exists(directory + "/alluvium.db"),
+                 "--memories: there is no instance in '{}'", directory);
+  configuration.directory = directory;
+  configuration.streams.gate = "none";
+  return service::Engine::start(configuration, service::load_models(configuration));
 }
 
 // Budgets count the tokens the decoder would read.
@@ -144,18 +161,29 @@ int run(SelectOptions options) {
   selecting.dsir_sample = !options.dsir_top_k;
   selecting.length.join = options.join == "best" ? selectors::LengthOptions::Join::best
                                                  : selectors::LengthOptions::Join::mean;
-  const service::Configuration configuration = read_configuration(options.configuration);
+  service::Configuration configuration = read_configuration(options.configuration);
+  configuration.models.device.threads = selecting.threads;
+  std::unique_ptr<service::Engine> instance;
   const bool asks_gradients = options.selector == "adapt_inf" || options.selector == "less";
   if (asks_gradients) {
     ALLUVIUM_CHECK(options.selector != "adapt_inf" || selection.top > 0,
                    "adapt_inf shares a number of picks out over clusters: --top is needed");
     selection.fields.with_answers = true;
-    selecting.gradients =
-        load_gradients(configuration, selecting.threads, options.gradients, options.adapter);
+    if (!options.memories.empty()) {
+      instance = open_instance(configuration, options.memories);
+      options.gradients.memory = service::make_bank_recall(*instance, configuration);
+    }
+    selecting.gradients = make_gradients(
+        instance ? LoadedDecoder{instance->models().decoder, instance->models().decoder_tokenizer}
+                 : load_decoder(configuration),
+        options.gradients, options.adapter);
+  } else {
+    ALLUVIUM_CHECK(options.memories.empty(), "--memories is of adapt_inf and less, not of {}",
+                   options.selector);
   }
   if (options.selector == "embedding" || options.selector == "d4" ||
       options.selector == "adapt_inf") {
-    selecting.embedder = load_embedder(configuration, selecting.threads);
+    selecting.embedder = load_embedder(configuration);
   }
   const auto selector = registry.make(options.selector, selecting);
   selectors::TargetSet targets;
@@ -238,7 +266,8 @@ void add_select(CLI::App& program, int& exit_code) {
   verb->add_option("--seed", selecting.seed)->capture_default_str();
   verb->add_option("--mode", selecting.mode, "zip_fit: ref, cond, pool, two_stage")
       ->capture_default_str();
-  verb->add_option("--compressor", selecting.compressor, "zip_fit: gzip; lz4 in modes ref and pool; zstd in mode ref")
+  verb->add_option("--compressor", selecting.compressor,
+                   "zip_fit: gzip; lz4 in modes ref and pool; zstd in mode ref")
       ->capture_default_str();
   verb->add_option("--level", selecting.level, "zip_fit: gzip 1 to 9, zstd 1 to 22")
       ->capture_default_str();
@@ -285,6 +314,9 @@ void add_select(CLI::App& program, int& exit_code) {
       ->capture_default_str();
   verb->add_option("--adapter", options->adapter,
                    "adapt_inf, less: directory of the adapter the model has now");
+  verb->add_option("--memories", options->memories,
+                   "adapt_inf: directory of an instance that is not running; how much its memories "
+                   "tell already (dg_mem) is then one of the scores a cluster may be sampled by");
   add_configuration_options(*verb, options->configuration);
   verb->footer(
       "A pick is its line of the pool, unchanged unless --json or --explain is given. Rows equal "

@@ -15,6 +15,7 @@
 
 #include "alluvium/backbone/decoder.h"
 #include "alluvium/core/error.h"
+#include "alluvium/selectors/memory_recall.h"
 #include "alluvium/selectors/sign_projection.h"
 #include "alluvium/selectors/token_scores.h"
 
@@ -32,6 +33,7 @@ struct Encoded {
   std::vector<TokenId> without_document;  // empty: there is none
   int64_t without_scored_from = 1;
   Expert grounding = Expert::dg_ctx;
+  std::size_t prompt_tokens = 0;
   std::string excluded;
 
   int64_t rows() const { return static_cast<int64_t>(tokens.size()) - 1; }
@@ -76,9 +78,10 @@ class DecoderGradientScorer final : public GradientScorer {
   }
 
   std::string label() const override {
-    return fmt::format("layer {} of {}, {} x {}^2, seed {}, at most {} tokens", layer_,
+    return fmt::format("layer {} of {}, {} x {}^2, seed {}, at most {} tokens{}", layer_,
                        to_hex(decoder_->model()).substr(0, 12), kLinears, options_.sketch_side,
-                       options_.seed, window_);
+                       options_.seed, window_,
+                       options_.memory ? ", " + options_.memory->label() : "");
   }
 
   int64_t dimension() const override {
@@ -93,6 +96,9 @@ class DecoderGradientScorer final : public GradientScorer {
       if (!batch.empty()) {
         score_batch(batch, scored);
         score_grounding(batch, scored);
+        for (const auto& [place, encoded] : batch) {
+          score_memory(samples[place], encoded, scored[place]);
+        }
       }
       batch.clear();
       rows = 0;
@@ -140,6 +146,7 @@ class DecoderGradientScorer final : public GradientScorer {
       encoded.excluded = "has no answer tokens";
       return encoded;
     }
+    encoded.prompt_tokens = prompt.size();
     const auto fixed = static_cast<int64_t>(1 + prompt.size() + answer.size());
     if (fixed > window_) {
       encoded.excluded =
@@ -292,6 +299,32 @@ class DecoderGradientScorer final : public GradientScorer {
       scored[i].score(encoded.grounding) = bare - scored[i].score(Expert::nll);
       begin += count;
     }
+  }
+
+  void score_memory(const Sample& sample, const Encoded& encoded, ScoredSample& scored) const {
+    const auto prompt = static_cast<int64_t>(encoded.prompt_tokens);
+    if (!options_.memory || prompt == 0 || !scored.excluded.empty()) {
+      return;
+    }
+    const int64_t room = prompt + scored.answer_tokens;
+    const auto contexts = options_.memory->recall(sample, room);
+    if (!contexts) {
+      return;
+    }
+    // Prompt and answer alone: a memory stands in the document's place.
+    const std::span<const TokenId> tokens =
+        std::span(encoded.tokens).last(static_cast<std::size_t>(room));
+    const at::NoGradGuard no_gradient;
+    const at::Tensor nll = decoder_->negative_log_likelihood(
+        std::vector<backbone::ScoredSequence>{{&contexts->without, tokens, prompt},
+                                              {&contexts->with, tokens, prompt}},
+        adapter_);
+    const auto mean = [&](int64_t which) {
+      return nll.narrow(0, which * scored.answer_tokens, scored.answer_tokens)
+          .mean()
+          .item<double>();
+    };
+    scored.score(Expert::dg_mem) = mean(0) - mean(1);
   }
 
   // A context of its own each, so that no attention is computed between samples.

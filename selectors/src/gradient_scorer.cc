@@ -16,6 +16,8 @@ const char* to_string(Expert expert) {
       return "dg_ctx";
     case Expert::dg_self:
       return "dg_self";
+    case Expert::dg_mem:
+      return "dg_mem";
   }
   return "unknown";
 }

@@ -5,12 +5,15 @@
 #include <limits>
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <c10/core/InferenceMode.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include "alluvium/backbone/decoder.h"
 #include "alluvium/core/error.h"
 #include "alluvium/core/random.h"
 #include "alluvium/selectors/decoder_gradient_scorer.h"
+#include "alluvium/selectors/memory_recall.h"
 #include "alluvium/selectors/row_matrix.h"
 #include "alluvium/selectors/token_scores.h"
 #include "support/catch.h"
@@ -244,6 +247,81 @@ TEST_CASE("sketch: a long document is cut at its start, the answer never",
   REQUIRE(scored[0].excluded.empty());
   CHECK(scored[0].answer_tokens == static_cast<int64_t>(tiny.tokenizer->encode("yes").size()));
   CHECK_THAT(scored[0].score(Expert::nll), WithinAbs(scored[1].score(Expert::nll), 1e-5));
+}
+
+// Brings the same tokens for every prompt but one.
+class SpokenRecall final : public MemoryRecall {
+ public:
+  SpokenRecall(std::shared_ptr<const backbone::Decoder> decoder,
+               std::vector<backbone::TokenId> begin, std::vector<backbone::TokenId> memory)
+      : decoder_(std::move(decoder)), begin_(std::move(begin)), memory_(std::move(memory)) {}
+
+  std::string label() const override { return "spoken memories"; }
+
+  std::optional<RecalledContexts> recall(const Sample& sample, int64_t room) override {
+    if (sample.id == "nothing") {
+      return std::nullopt;
+    }
+    std::vector<backbone::TokenId> both = begin_;
+    both.insert(both.end(), memory_.begin(), memory_.end());
+    return RecalledContexts{read(begin_, room), read(both, room)};
+  }
+
+ private:
+  backbone::KvCache read(const std::vector<backbone::TokenId>& tokens, int64_t room) const {
+    const c10::InferenceMode inference;
+    backbone::KvCache cache = decoder_->start({}, static_cast<int64_t>(tokens.size()) + room);
+    const backbone::ReadRequest request{.cache = &cache, .tokens = tokens};
+    decoder_->read({&request, 1});
+    return cache;
+  }
+
+  std::shared_ptr<const backbone::Decoder> decoder_;
+  std::vector<backbone::TokenId> begin_;
+  std::vector<backbone::TokenId> memory_;
+};
+
+TEST_CASE(
+    "dg_mem: is the loss without a memory less that with it, and nothing where none is brought",
+    "[selectors][adapt_inf]") {
+  const Tiny tiny;
+  const std::vector<backbone::TokenId> begin = {5, 17, 30};
+  const std::vector<backbone::TokenId> memory = tiny.tokenizer->encode("in 1931 it was built. ");
+  GradientScorerOptions options;
+  options.memory = std::make_shared<SpokenRecall>(tiny.decoder, begin, memory);
+  const auto scorer = tiny.scorer(options);
+  CHECK_THAT(scorer->label(), Catch::EndsWith("spoken memories"));
+  std::vector<Sample> samples = some_samples();
+  samples.push_back(asked("nothing", "", "what? ", "this"));
+  const auto scored = scorer->score(samples);
+  const auto plain = tiny.scorer()->score(samples);
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    const double gain = scored[i].score(Expert::dg_mem);
+    CHECK(scored[i].sketch == plain[i].sketch);
+    CHECK(std::isnan(plain[i].score(Expert::dg_mem)));
+    if (samples[i].is_plain_text() || samples[i].id == "nothing") {
+      CHECK(std::isnan(gain));
+      continue;
+    }
+    // The same tokens read in one go.
+    const auto loss = [&](const std::vector<backbone::TokenId>& before) {
+      std::vector<backbone::TokenId> tokens = before;
+      const auto prompt = tiny.tokenizer->encode(samples[i].prompt);
+      const auto answer = tiny.tokenizer->encode(samples[i].answer);
+      tokens.insert(tokens.end(), prompt.begin(), prompt.end());
+      const auto scored_from = std::ssize(tokens);
+      tokens.insert(tokens.end(), answer.begin(), answer.end());
+      const backbone::KvCache context = tiny.decoder->start({}, 0);
+      const backbone::ScoredSequence sequence{&context, tokens, scored_from};
+      const at::NoGradGuard no_gradient;
+      return tiny.decoder->negative_log_likelihood({&sequence, 1}, tiny.adapter())
+          .mean()
+          .item<double>();
+    };
+    std::vector<backbone::TokenId> both = begin;
+    both.insert(both.end(), memory.begin(), memory.end());
+    CHECK_THAT(gain, WithinAbs(loss(begin) - loss(both), 1e-4));
+  }
 }
 
 TEST_CASE("dg_ctx: a document that carries the answer is seen, another is not",

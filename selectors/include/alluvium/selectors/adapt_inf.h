@@ -24,8 +24,8 @@ struct AdaptInfOptions {
   int64_t clusters =
       0;  ///< 0 = by the knee rule, again when the pool has changed by more than a quarter
   /// Scores that may be chosen in a cluster; one is a candidate where 95 % of the cluster's samples have it
-  std::vector<Expert> experts = {Expert::nll, Expert::el2n, Expert::entropy, Expert::dg_ctx,
-                                 Expert::dg_self};
+  std::vector<Expert> experts = {Expert::nll,    Expert::el2n,    Expert::entropy,
+                                 Expert::dg_ctx, Expert::dg_self, Expert::dg_mem};
   double tail =
       0.05;  ///< lowest and highest share of a cluster of 100 or more drawn last; in [0, 0.5)
   double semantic_duplicate = 0.98;  ///< cosine above which a sample is a copy; in (0, 1]

@@ -26,11 +26,13 @@ enum class Expert {
   grand,    ///< length of the gradient, estimated by its sketch
   dg_ctx,   ///< nll without the document - nll with it
   dg_self,  ///< of plain text: nll of its second half alone - nll given the first
+  dg_mem,   ///< nll without a memory - nll over the one that the bank brings for the prompt
 };
 
-constexpr std::size_t kExperts = 6;
+constexpr std::size_t kExperts = 7;
 constexpr std::array<Expert, kExperts> kAllExperts = {
-    Expert::nll, Expert::el2n, Expert::entropy, Expert::grand, Expert::dg_ctx, Expert::dg_self};
+    Expert::nll,    Expert::el2n,    Expert::entropy, Expert::grand,
+    Expert::dg_ctx, Expert::dg_self, Expert::dg_mem};
 
 const char* to_string(Expert expert);
 
@@ -38,8 +40,8 @@ struct ScoredSample {
   /// Why the sample cannot be learned from (no answer, gradient not finite, …); the rest is then empty. Never scored as 0 instead.
   std::string excluded;
   int64_t answer_tokens = 0;
-  /// By Expert; NaN where a sample has no such score (no document, no plain text)
-  std::array<double, kExperts> scores = {kNone, kNone, kNone, kNone, kNone, kNone};
+  /// By Expert; NaN where a sample has no such score (no document, no plain text, no memory)
+  std::array<double, kExperts> scores = {kNone, kNone, kNone, kNone, kNone, kNone, kNone};
   std::vector<float> sketch;  ///< [dimension], not normalised
 
   double score(Expert expert) const { return scores[static_cast<std::size_t>(expert)]; }
