@@ -16,11 +16,13 @@
 #include "alluvium/backbone/tokenizer.h"
 #include "alluvium/core/error.h"
 #include "alluvium/learners/adapter_file.h"
+#include "alluvium/memory_bank/store.h"
 #include "alluvium/selectors/decoder_gradient_scorer.h"
 #include "alluvium/selectors/encoder_embedder.h"
 #include "alluvium/service/bank_recall.h"
 #include "alluvium/service/engine.h"
 #include "alluvium/service/selection.h"
+#include "alluvium/service/selection_rounds.h"
 #include "configuration_options.h"
 #include "console.h"
 #include "progress_line.h"
@@ -40,6 +42,8 @@ struct SelectOptions {
   bool dsir_top_k = false;
   std::string adapter;
   std::string memories;
+  std::string log;
+  int64_t capacity = 20'000;
   selectors::GradientScorerOptions gradients;
   selectors::SelectorOptions selecting;
   service::SelectionOptions selection;
@@ -110,6 +114,52 @@ std::function<int64_t(const std::string&)> token_counter(
   };
 }
 
+void print_problems(const service::SelectionReport& report, const std::string& pool) {
+  if (report.retired > 0) {
+    fmt::print(stderr,
+               "{} rows need not be kept: copies of earlier ones, or more than the log keeps\n",
+               report.retired);
+  }
+  if (report.refused > 0) {
+    fmt::print(stderr, "{} rows were refused, the first: {}\n", report.refused,
+               report.first_refusal);
+  }
+  if (report.bad > 0) {
+    fmt::print(stderr, "{} lines are no samples:\n", report.bad);
+    for (const service::SelectionProblem& problem : report.problems) {
+      fmt::print(stderr, "  {}:{}: {}\n", pool, problem.line, problem.reason);
+    }
+    if (report.bad > static_cast<int64_t>(report.problems.size())) {
+      fmt::print(stderr, "  and {} more\n",
+                 report.bad - static_cast<int64_t>(report.problems.size()));
+    }
+  }
+}
+
+// Samples are chosen by the model's gradients, copies found by the encoder.
+int run_round(const SelectOptions& options, memory_bank::Store& store) {
+  selectors::AdaptInf rounds({.clusters = options.selecting.clusters,
+                              .semantic_duplicate = options.selecting.semantic_duplicate,
+                              .capacity = options.capacity,
+                              .seed = options.selecting.seed},
+                             *options.selecting.gradients, options.selecting.embedder.get());
+  ProgressLine progress(has_terminal());
+  const Stopwatch watch;
+  const service::RoundOfLogReport report = service::run_round_of_log(
+      rounds, store.samples(), options.selection, [&](const service::SelectionProgress& now) {
+        progress.draw(fmt::format("{} {} rows", now.phase, now.rows), now.share);
+      });
+  progress.clear();
+  const service::SelectionReport& selection = report.selection;
+  fmt::print(stderr,
+             "round {}{}: {} picked; {} rows came, {} of them known; {} scored; {} samples in the "
+             "log, in {:.1f} s\n",
+             report.round, report.resumed ? ", gone on with" : "", selection.picked, selection.rows,
+             report.known, report.scored, report.pool, watch.elapsed_ms() / 1e3);
+  print_problems(selection, options.selection.pool);
+  return selection.bad == 0 ? 0 : 1;
+}
+
 void print_summary(const service::SelectionReport& report, const SelectOptions& options,
                    const std::string& label, double seconds) {
   fmt::print(stderr, "{}: {} of {} rows picked", label, report.picked, report.rows);
@@ -127,23 +177,7 @@ void print_summary(const service::SelectionReport& report, const SelectOptions& 
                "given\n",
                options.selection.top, report.picked);
   }
-  if (report.retired > 0) {
-    fmt::print(stderr, "{} rows are copies of earlier ones and need not be kept\n", report.retired);
-  }
-  if (report.refused > 0) {
-    fmt::print(stderr, "{} rows were refused, the first: {}\n", report.refused,
-               report.first_refusal);
-  }
-  if (report.bad > 0) {
-    fmt::print(stderr, "{} lines are no samples:\n", report.bad);
-    for (const service::SelectionProblem& problem : report.problems) {
-      fmt::print(stderr, "  {}:{}: {}\n", options.selection.pool, problem.line, problem.reason);
-    }
-    if (report.bad > static_cast<int64_t>(report.problems.size())) {
-      fmt::print(stderr, "  and {} more\n",
-                 report.bad - static_cast<int64_t>(report.problems.size()));
-    }
-  }
+  print_problems(report, options.selection.pool);
 }
 
 int run(SelectOptions options) {
@@ -184,6 +218,16 @@ int run(SelectOptions options) {
   if (options.selector == "embedding" || options.selector == "d4" ||
       options.selector == "adapt_inf") {
     selecting.embedder = load_embedder(configuration);
+  }
+  if (!options.log.empty()) {
+    ALLUVIUM_CHECK(options.selector == "adapt_inf", "--log is of adapt_inf, not of {}",
+                   options.selector);
+    ALLUVIUM_CHECK(selection.state_directory.empty(),
+                   "--log keeps everything --state would: give one of them");
+    if (instance && std::filesystem::equivalent(options.log, options.memories)) {
+      return run_round(options, instance->store());
+    }
+    return run_round(options, *memory_bank::Store::open(options.log));
   }
   const auto selector = registry.make(options.selector, selecting);
   selectors::TargetSet targets;
@@ -317,6 +361,15 @@ void add_select(CLI::App& program, int& exit_code) {
   verb->add_option("--memories", options->memories,
                    "adapt_inf: directory of an instance that is not running; how much its memories "
                    "tell already (dg_mem) is then one of the scores a cluster may be sampled by");
+  verb->add_option(
+      "--log", options->log,
+      "adapt_inf: directory of a store whose sample log keeps the pool between runs: new "
+      "rows join it, --top are chosen of everything that ever came, and a run that was "
+      "killed is gone on with");
+  verb->add_option("--capacity", options->capacity,
+                   "adapt_inf, --log: samples kept from one round to the next")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->capture_default_str();
   add_configuration_options(*verb, options->configuration);
   verb->footer(
       "A pick is its line of the pool, unchanged unless --json or --explain is given. Rows equal "

@@ -126,6 +126,18 @@ CREATE TABLE held_document(
   title          TEXT NOT NULL,
   text           TEXT NOT NULL,
   UNIQUE(name_space, id));
+
+CREATE TABLE sample(
+  sample_row INTEGER PRIMARY KEY AUTOINCREMENT,
+  id         TEXT NOT NULL UNIQUE,
+  content    TEXT NOT NULL,
+  state      BLOB NOT NULL,
+  features   BLOB NOT NULL,
+  retired    TEXT);
+
+CREATE TABLE sample_head(
+  one  INTEGER PRIMARY KEY CHECK (one = 1),
+  head BLOB NOT NULL);
 )sql"};
 
 // A bigger database is checked by verify() alone, so that starting stays fast.

@@ -22,6 +22,7 @@
 #include "directory_lock.h"
 #include "file_system.h"
 #include "memory_table.h"
+#include "sample_table.h"
 #include "segment_files.h"
 #include "sqlite.h"
 
@@ -84,6 +85,7 @@ class SqliteStore final : public Store {
   MemoryStatistics memory_statistics(const Digest& aim) override;
   std::string setting(const std::string& name) override;
   void set_setting(const std::string& name, const std::string& value) override;
+  SampleLog& samples() override { return samples_; }
   const std::string& directory() const override { return directory_; }
 
  private:
@@ -122,6 +124,7 @@ class SqliteStore final : public Store {
   std::mutex writer_mutex_;
   std::unique_ptr<Connection> writer_;  // null when read-only
   ConnectionPool readers_;
+  SampleTable samples_{[this](const auto& body) { write(body); }, readers_};
 
   std::mutex segments_mutex_;
   SegmentFiles segments_;

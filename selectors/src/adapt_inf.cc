@@ -71,6 +71,7 @@ void AdaptInf::pin(std::span<const std::string> ids) {
   for (const std::string& id : ids) {
     if (const auto found = places_.find(id); found != places_.end()) {
       pool_[found->second].pinned = true;
+      pool_[found->second].state_changed = true;
     }
   }
 }
@@ -86,6 +87,7 @@ void AdaptInf::begin_round() {
     Member& member = pool_[i];
     const bool is_new = member.scored_in == 0;
     const bool was_picked = round_ > 1 && member.picked_in == round_ - 1;
+    member.state_changed = member.state_changed || is_new || was_picked || member.pending;
     member.pending = is_new || was_picked;
     if (!member.pending && round_ - member.scored_in > options_.refresh_rounds) {
       stale.push_back(i);
@@ -96,6 +98,7 @@ void AdaptInf::begin_round() {
       std::ceil(options_.refresh_share * static_cast<double>(pool_.size())));
   for (std::size_t s = 0; s < std::min(most, stale.size()); ++s) {
     pool_[stale[s]].pending = true;
+    pool_[stale[s]].state_changed = true;
   }
 }
 
@@ -127,18 +130,21 @@ int64_t AdaptInf::score_next(int64_t most) {
   for (std::size_t s = 0; s < scored.size(); ++s) {
     Member& member = pool_[chosen[s]];
     member.pending = false;
+    member.state_changed = true;
     ++scored_;
     if (scored[s].excluded.empty() && normalise_(scored[s].sketch) == 0) {
       scored[s].excluded = "its gradient is zero";
     }
     if (!scored[s].excluded.empty()) {
       excluded_.push_back({member.sample.id, scored[s].excluded});
+      leave(member, scored[s].excluded);
       removed = true;
       member.scored_in = -1;
       continue;
     }
     member.scored = std::move(scored[s]);
     member.scored_in = round_;
+    member.features_changed = true;
   }
   if (removed) {
     std::erase_if(pool_, [](const Member& member) { return member.scored_in < 0; });
@@ -192,6 +198,7 @@ void AdaptInf::cluster_pool() {
   Clustering found = k_means(rows, options);
   centroids_ = std::move(found.centroids);
   for (std::size_t i = 0; i < pool_.size(); ++i) {
+    pool_[i].state_changed = pool_[i].state_changed || pool_[i].cluster != found.labels[i];
     pool_[i].cluster = found.labels[i];
   }
 }
@@ -225,9 +232,7 @@ Expert AdaptInf::choose_expert(const std::vector<int64_t>& members, ClusterRepor
 RoundReport AdaptInf::finish_round(int64_t budget) {
   ALLUVIUM_CHECK(in_round_, "there is no round to finish");
   ALLUVIUM_CHECK(budget >= 1, "budget must be at least 1, got {}", budget);
-  const auto left = std::count_if(pool_.begin(), pool_.end(),
-                                  [](const Member& member) { return member.pending; });
-  ALLUVIUM_CHECK(left == 0, "{} samples are still to be scored", left);
+  ALLUVIUM_CHECK(pending() == 0, "{} samples are still to be scored", pending());
   RoundReport report;
   report.round = round_;
   report.scored = scored_;
@@ -283,6 +288,7 @@ RoundReport AdaptInf::finish_round(int64_t budget) {
     for (const int64_t i : chosen) {
       Member& member = pool_[static_cast<std::size_t>(i)];
       member.picked_in = round_;
+      member.state_changed = true;
       report.picks.push_back({member.sample.id, static_cast<int64_t>(k), cluster.expert,
                               member.scored.score(cluster.expert)});
     }
@@ -360,6 +366,7 @@ std::vector<Retirement> AdaptInf::drop_alike(int64_t capacity) {
   for (std::size_t i = 0; i < pool_.size(); ++i) {
     if (const auto found = retired.find(static_cast<int64_t>(i)); found != retired.end()) {
       report.push_back({pool_[i].sample.id, found->second});
+      leave(pool_[i], found->second);
     } else {
       places_.emplace(pool_[i].sample.id, left.size());
       left.push_back(std::move(pool_[i]));
@@ -367,6 +374,17 @@ std::vector<Retirement> AdaptInf::drop_alike(int64_t capacity) {
   }
   pool_ = std::move(left);
   return report;
+}
+
+int64_t AdaptInf::pending() const {
+  return std::count_if(pool_.begin(), pool_.end(),
+                       [](const Member& member) { return member.pending; });
+}
+
+void AdaptInf::leave(const Member& member, const std::string& reason) {
+  if (member.is_kept) {
+    left_.push_back({member.sample.id, reason});
+  }
 }
 
 const Sample* AdaptInf::find(std::string_view id) const {

@@ -1,4 +1,4 @@
-// What a round of Adapt-inf is on the disk, and back.
+// What a round of Adapt-inf is outside of it, and back: a head for the pool, and two parts for each sample.
 #include <cmath>
 #include <utility>
 
@@ -7,8 +7,20 @@
 #include "state_json.h"
 
 namespace alluvium::selectors {
+namespace {
 
 using nlohmann::json;
+
+constexpr const char* kName = "adapt_inf";
+
+json binary(const std::string& bytes) { return json::binary({bytes.begin(), bytes.end()}); }
+
+std::string text(const json& bytes) {
+  const json::binary_t& binary = bytes.get_binary();
+  return {binary.begin(), binary.end()};
+}
+
+}  // namespace
 
 std::string AdaptInf::identity() const {
   std::string experts;
@@ -22,26 +34,12 @@ std::string AdaptInf::identity() const {
       options_.refresh_share, options_.refresh_rounds, options_.seed, scorer_->dimension());
 }
 
-std::string AdaptInf::save() const {
-  json members = json::array();
-  for (const Member& member : pool_) {
-    const Sample& sample = member.sample;
-    json scores = json::array();
-    for (const double score : member.scored.scores) {
-      scores.push_back(std::isfinite(score) ? json(score) : json());
-    }
-    members.push_back({sample.id, sample.text, sample.arrival, sample.document, sample.prompt,
-                       sample.answer, member.scored.answer_tokens, scores,
-                       numbers_to_json(member.scored.sketch), numbers_to_json(member.semantic),
-                       member.scored_in, member.picked_in, member.cluster, member.pinned,
-                       member.pending});
-  }
+std::string AdaptInf::head() const {
   json excluded = json::array();
   for (const Excluded& sample : excluded_) {
     excluded.push_back({sample.id, sample.reason});
   }
   return pack_state({{"identity", identity()},
-                     {"members", members},
                      {"centroids", rows_to_json(centroids_)},
                      {"chosen_clusters", chosen_clusters_},
                      {"chosen_at", chosen_at_},
@@ -51,66 +49,126 @@ std::string AdaptInf::save() const {
                      {"excluded", excluded}});
 }
 
-void AdaptInf::restore(std::string_view state) {
-  unpack_state(state, "adapt_inf", [this](const json& saved) {
-    if (const auto belongs_to = saved.at("identity").get<std::string>(); belongs_to != identity()) {
-      throw DataCorruption(fmt::format("state of selector adapt_inf: made under '{}', this is '{}'",
-                                       belongs_to, identity()));
-    }
-    std::vector<Member> pool;
-    std::map<std::string, std::size_t, std::less<>> places;
-    for (const json& row : saved.at("members")) {
-      Member member;
-      member.sample.id = row.at(0).get<std::string>();
-      member.sample.text = row.at(1).get<std::string>();
-      member.sample.arrival = row.at(2).get<int64_t>();
-      member.sample.document = row.at(3).get<std::string>();
-      member.sample.prompt = row.at(4).get<std::string>();
-      member.sample.answer = row.at(5).get<std::string>();
-      member.scored.answer_tokens = row.at(6).get<int64_t>();
-      for (std::size_t e = 0; e < kExperts; ++e) {
-        const json& score = row.at(7).at(e);
-        if (!score.is_null()) {
-          member.scored.scores[e] = score.get<double>();
-        }
-      }
-      member.scored.sketch = numbers_from_json(row.at(8));
-      member.semantic = numbers_from_json(row.at(9));
-      member.scored_in = row.at(10).get<int64_t>();
-      member.picked_in = row.at(11).get<int64_t>();
-      member.cluster = row.at(12).get<int64_t>();
-      member.pinned = row.at(13).get<bool>();
-      member.pending = row.at(14).get<bool>();
-      places.emplace(member.sample.id, pool.size());
-      pool.push_back(std::move(member));
-    }
-    std::vector<Excluded> excluded;
-    for (const json& row : saved.at("excluded")) {
-      excluded.push_back({row.at(0).get<std::string>(), row.at(1).get<std::string>()});
-    }
-    RowMatrix centroids = rows_from_json(saved.at("centroids"));
-    for (const Member& member : pool) {
-      if (member.cluster < -1 || member.cluster >= centroids.rows()) {
-        throw DataCorruption(fmt::format("state of selector adapt_inf: cluster {} of {}",
-                                         member.cluster, centroids.rows()));
-      }
-    }
-    const auto chosen_clusters = saved.at("chosen_clusters").get<int64_t>();
-    const auto chosen_at = saved.at("chosen_at").get<int64_t>();
-    const auto round = saved.at("round").get<int64_t>();
-    const auto in_round = saved.at("in_round").get<bool>();
-    const auto scored = saved.at("scored").get<int64_t>();
-    // Nothing below throws: a state that is no state changes nothing.
-    pool_ = std::move(pool);
-    places_ = std::move(places);
-    excluded_ = std::move(excluded);
-    centroids_ = std::move(centroids);
-    chosen_clusters_ = chosen_clusters;
-    chosen_at_ = chosen_at;
-    round_ = round;
-    in_round_ = in_round;
-    scored_ = scored;
+std::string AdaptInf::state_of(const Member& member) {
+  return pack_state(
+      {member.scored_in, member.picked_in, member.cluster, member.pinned, member.pending});
+}
+
+std::string AdaptInf::features_of(const Member& member) {
+  json scores = json::array();
+  for (const double score : member.scored.scores) {
+    scores.push_back(std::isfinite(score) ? json(score) : json());
+  }
+  return pack_state({member.scored.answer_tokens, scores, numbers_to_json(member.scored.sketch),
+                     numbers_to_json(member.semantic)});
+}
+
+AdaptInf::Member AdaptInf::member_from(const KeptSample& kept) {
+  Member member;
+  member.sample = kept.sample;
+  unpack_state(kept.state, kName, [&](const json& state) {
+    member.scored_in = state.at(0).get<int64_t>();
+    member.picked_in = state.at(1).get<int64_t>();
+    member.cluster = state.at(2).get<int64_t>();
+    member.pinned = state.at(3).get<bool>();
+    member.pending = state.at(4).get<bool>();
   });
+  unpack_state(kept.features, kName, [&](const json& features) {
+    member.scored.answer_tokens = features.at(0).get<int64_t>();
+    for (std::size_t e = 0; e < kExperts; ++e) {
+      const json& score = features.at(1).at(e);
+      if (!score.is_null()) {
+        member.scored.scores[e] = score.get<double>();
+      }
+    }
+    member.scored.sketch = numbers_from_json(features.at(2));
+    member.semantic = numbers_from_json(features.at(3));
+  });
+  member.is_kept = true;
+  member.state_changed = false;
+  member.features_changed = false;
+  return member;
+}
+
+RoundChanges AdaptInf::take_changes() {
+  RoundChanges changes;
+  changes.head = head();
+  for (Member& member : pool_) {
+    if (!member.is_kept) {
+      changes.added.push_back({member.sample, state_of(member), features_of(member)});
+    } else if (member.state_changed || member.features_changed) {
+      changes.changed.push_back(
+          {member.sample.id, state_of(member),
+           member.features_changed ? std::optional(features_of(member)) : std::nullopt});
+    }
+    member.is_kept = true;
+    member.state_changed = false;
+    member.features_changed = false;
+  }
+  changes.retired = std::exchange(left_, {});
+  return changes;
+}
+
+std::string AdaptInf::save() const {
+  json members = json::array();
+  for (const Member& member : pool_) {
+    const Sample& sample = member.sample;
+    members.push_back({sample.id, sample.text, sample.arrival, sample.document, sample.prompt,
+                       sample.answer, binary(state_of(member)), binary(features_of(member))});
+  }
+  return pack_state({{"head", binary(head())}, {"members", members}});
+}
+
+void AdaptInf::restore(std::string_view state) {
+  unpack_state(state, kName, [this](const json& saved) {
+    std::vector<KeptSample> samples;
+    for (const json& row : saved.at("members")) {
+      KeptSample kept;
+      kept.sample.id = row.at(0).get<std::string>();
+      kept.sample.text = row.at(1).get<std::string>();
+      kept.sample.arrival = row.at(2).get<int64_t>();
+      kept.sample.document = row.at(3).get<std::string>();
+      kept.sample.prompt = row.at(4).get<std::string>();
+      kept.sample.answer = row.at(5).get<std::string>();
+      kept.state = text(row.at(6));
+      kept.features = text(row.at(7));
+      samples.push_back(std::move(kept));
+    }
+    restore(text(saved.at("head")), samples);
+  });
+}
+
+void AdaptInf::restore(std::string_view head, std::span<const KeptSample> samples) {
+  AdaptInf restored(options_, *scorer_, embedder_);
+  for (const KeptSample& kept : samples) {
+    restored.places_.emplace(kept.sample.id, restored.pool_.size());
+    restored.pool_.push_back(member_from(kept));
+  }
+  if (!head.empty()) {
+    unpack_state(head, kName, [&](const json& saved) {
+      if (const auto of = saved.at("identity").get<std::string>(); of != identity()) {
+        throw DataCorruption(fmt::format(
+            "state of selector adapt_inf: made under '{}', this is '{}'", of, identity()));
+      }
+      for (const json& row : saved.at("excluded")) {
+        restored.excluded_.push_back({row.at(0).get<std::string>(), row.at(1).get<std::string>()});
+      }
+      restored.centroids_ = rows_from_json(saved.at("centroids"));
+      restored.chosen_clusters_ = saved.at("chosen_clusters").get<int64_t>();
+      restored.chosen_at_ = saved.at("chosen_at").get<int64_t>();
+      restored.round_ = saved.at("round").get<int64_t>();
+      restored.in_round_ = saved.at("in_round").get<bool>();
+      restored.scored_ = saved.at("scored").get<int64_t>();
+    });
+  }
+  for (const Member& member : restored.pool_) {
+    if (member.cluster < -1 || member.cluster >= restored.centroids_.rows()) {
+      throw DataCorruption(fmt::format("state of selector adapt_inf: cluster {} of {}",
+                                       member.cluster, restored.centroids_.rows()));
+    }
+  }
+  // A state that is no state has thrown by now and changed nothing.
+  *this = std::move(restored);
 }
 
 }  // namespace alluvium::selectors

@@ -109,6 +109,7 @@ TEST_CASE("store: a database of schema version 1 is brought up, and its memories
     old.execute(
         "ALTER TABLE memory DROP COLUMN aim; ALTER TABLE memory DROP COLUMN preset;"
         "ALTER TABLE memory DROP COLUMN quality_gap; DROP TABLE setting; DROP TABLE held_document;"
+        "DROP TABLE sample; DROP TABLE sample_head;"
         "ALTER TABLE ingest_log DROP COLUMN gated; PRAGMA user_version = 1");
   }
   const auto store = Store::open(directory.path());

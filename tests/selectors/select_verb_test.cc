@@ -169,6 +169,52 @@ TEST_CASE("select: less reads questions and answers, and says what it cannot lea
   CHECK(budget.err.find("--top is needed") != std::string::npos);
 }
 
+TEST_CASE("select: adapt_inf with the default models, over a pool and round by round over a log",
+          "[selectors][service][slow]") {
+  if (!default_decoder_path() || !default_encoder_path()) {
+    WARN("skipped: the default models are not installed");
+    return;
+  }
+  const Bed bed(1, 1);
+  const auto asked = [](int i) {
+    return json{{"id", i},
+                {"question", "How old is the bridge of village " + std::to_string(i) + "?"},
+                {"context", "The bridge of village " + std::to_string(i) + " was built " +
+                                std::to_string(100 + 7 * i) + " years ago."},
+                {"answers", json::array({std::to_string(100 + 7 * i) + " years"})}}
+        .dump();
+  };
+  std::vector<std::string> pool;
+  for (int i = 0; i < 8; ++i) {
+    pool.push_back(asked(i));
+  }
+  pool.push_back(json{{"id", "same"}, {"text", "It rained all day and all night."}}.dump());
+  pool.push_back(json{{"id", "copy"}, {"text", "It rained all day and all night."}}.dump());
+  bed.write("pool.jsonl", Bed::joined(pool));
+  const std::string common = "--selector adapt_inf --clusters 2 --top 3 --explain --pool ";
+  const Outcome once = bed.select(common + "{}/pool.jsonl --semantic-duplicate 0.999");
+  CAPTURE(once.err);
+  CHECK(once.exit_code == 0);
+  REQUIRE(lines_of(once.out).size() == 3);
+  CHECK(once.out.find("picked) by ") != std::string::npos);
+
+  const std::string round = common + "{}/pool.jsonl --log {}/log --semantic-duplicate 0.999";
+  const Outcome first = bed.select(round);
+  CAPTURE(first.err);
+  CHECK(first.exit_code == 0);
+  REQUIRE(lines_of(first.out).size() == 3);
+  CHECK(json::parse(lines_of(first.out)[0]).at("selection").at("round") == 1);
+  CHECK(first.err.find("9 samples in the log") != std::string::npos);
+  bed.write("pool.jsonl", Bed::joined({asked(3), asked(20)}));
+  const Outcome second = bed.select(round);
+  CHECK(second.exit_code == 0);
+  CHECK(second.err.find("round 2: 3 picked; 2 rows came, 1 of them known") != std::string::npos);
+
+  const Outcome wrong = bed.select("--selector random --top 1 --pool {}/pool.jsonl --log {}/log");
+  CHECK(wrong.exit_code == 1);
+  CHECK(wrong.err.find("--log is of adapt_inf") != std::string::npos);
+}
+
 }  // namespace
 
 TEST_CASE("select: gives the best rows as they are, best first, from a file and from a pipe",

@@ -134,6 +134,7 @@ class FaultyStore final : public memory_bank::Store {
   void set_setting(const std::string& name, const std::string& value) override {
     inner_->set_setting(name, value);
   }
+  memory_bank::SampleLog& samples() override { return inner_->samples(); }
   const std::string& directory() const override { return inner_->directory(); }
 
  private:

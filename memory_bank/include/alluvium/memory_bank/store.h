@@ -23,6 +23,7 @@
 #include "alluvium/core/document.h"
 #include "alluvium/core/sha256.h"
 #include "alluvium/memory_bank/memory.h"
+#include "alluvium/memory_bank/sample_log.h"
 
 namespace alluvium::memory_bank {
 
@@ -289,6 +290,9 @@ class Store {
   /// A word the instance remembers; empty when it was never set.
   virtual std::string setting(const std::string& name) = 0;
   virtual void set_setting(const std::string& name, const std::string& value) = 0;
+
+  /// The samples that selectors choose from. Lives as long as the store.
+  virtual SampleLog& samples() = 0;
 
   virtual const std::string& directory() const = 0;
 };

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -74,6 +75,26 @@ struct RoundReport {
   int64_t pool = 0;
 };
 
+/// A sample of the pool as it is kept outside: what was learned about it in bytes of this class's own.
+struct KeptSample {
+  Sample sample;
+  std::string state;     ///< of the rounds; changes often
+  std::string features;  ///< scores and vectors; changes when it is scored
+};
+
+/// What has changed since it was last asked for.
+struct RoundChanges {
+  struct Change {
+    std::string id;
+    std::string state;
+    std::optional<std::string> features;  ///< nothing: as they were
+  };
+  std::string head;  ///< of the pool as a whole
+  std::vector<KeptSample> added;
+  std::vector<Change> changed;
+  std::vector<Retirement> retired;  ///< excluded, copies and pruned
+};
+
 class AdaptInf {
  public:
   /// `embedder` judges duplicates; null = the sketches do. Referenced objects must outlive this one. Throws InvalidArgument on options
@@ -101,6 +122,13 @@ class AdaptInf {
   /// Drops near copies, then shrinks the pool to its capacity, large clusters first. Nothing before the first round.
   std::vector<Retirement> prune();
 
+  bool in_round() const { return in_round_; }
+  int64_t round() const {
+    return round_;
+  }  ///< the one in progress, else the last; 0 before the first
+  /// Samples of the round in progress that are still to be scored.
+  int64_t pending() const;
+
   int64_t pool_size() const { return static_cast<int64_t>(pool_.size()); }
   /// Null when no such sample is in the pool.
   const Sample* find(std::string_view id) const;
@@ -110,6 +138,13 @@ class AdaptInf {
   /// Everything, a begun round included. restore() throws DataCorruption when `state` is not a save() under the same options and dimension.
   std::string save() const;
   void restore(std::string_view state);
+
+  /// The same piece by piece, for a log that is written as the round goes: what add(), score_next(), finish_round() and prune() did since the
+  /// last call. A sample that came and went in between is in neither `added` nor `changed`.
+  RoundChanges take_changes();
+
+  /// Goes on from the head and the samples that take_changes() told of, in order of arrival. An empty head is a new pool. Throws as restore().
+  void restore(std::string_view head, std::span<const KeptSample> samples);
 
  private:
   struct Member {
@@ -121,9 +156,18 @@ class AdaptInf {
     int64_t cluster = -1;         // of the last round
     bool pinned = false;
     bool pending = false;
+
+    bool is_kept = false;  // take_changes() has told of it; the next two are about since then
+    bool state_changed = true;
+    bool features_changed = true;
   };
 
   std::string identity() const;
+  std::string head() const;
+  static std::string state_of(const Member& member);
+  static std::string features_of(const Member& member);
+  static Member member_from(const KeptSample& kept);
+  void leave(const Member& member, const std::string& reason);
   RowMatrix sketches() const;
   void cluster_pool();
   void embed(std::span<const std::size_t> places);
@@ -142,6 +186,7 @@ class AdaptInf {
   bool in_round_ = false;
   int64_t scored_ = 0;  // in this round
   std::vector<Excluded> excluded_;
+  std::vector<Retirement> left_;  // since take_changes(), of those it has told of
 };
 
 }  // namespace alluvium::selectors
