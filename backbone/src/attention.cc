@@ -4,18 +4,23 @@
 #include <cmath>
 #include <limits>
 #include <tuple>
+#include <vector>
 
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/amax.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/zeros.h>
+
+#include "flash_kernels.h"
 
 namespace alluvium::backbone {
 namespace {
@@ -70,6 +75,109 @@ at::Tensor log_sum_exp(const at::Tensor& q, const at::Tensor& keys, const at::Te
   return at::logsumexp(logits + mask.to(at::kFloat), {2});
 }
 
+const Bf16* head_of(const at::Tensor& t, int64_t head) {
+  return static_cast<const Bf16*>(t.const_data_ptr()) + head * t.stride(0);
+}
+
+// observe() without the matrix of logits.
+void observe_flash(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& log_sums,
+                   double scale, const ObservedSlots& observed) {
+  const int64_t head_dim = q.size(2);
+  const int64_t rows = q.size(1);
+  const int64_t slots = observed.end - observed.begin;
+  const int64_t tiles = flash_tiles(slots);
+  const at::Tensor highest = at::empty({q.size(0), tiles * kFlashTile}, at::kFloat);
+  at::parallel_for(0, q.size(0) * tiles, 1, [&](int64_t begin, int64_t end) {
+    std::vector<uint32_t> tile(static_cast<std::size_t>(flash_words(kFlashTile, head_dim)));
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t h = item / tiles;
+      const int64_t first = item % tiles * kFlashTile;
+      flash_kernels()->pack_keys(head_of(keys, h) + (observed.begin + first) * head_dim,
+                                 std::min(kFlashTile, slots - first), head_dim, tile.data());
+      flash_kernels()->observe({.queries = head_of(q, h),
+                                .log_sums = log_sums.const_data_ptr<float>() + h * rows,
+                                .keys = tile.data(),
+                                .highest = highest.mutable_data_ptr<float>() + item * kFlashTile,
+                                .rows = rows,
+                                .head_dim = head_dim,
+                                .scale = static_cast<float>(scale)});
+    }
+  });
+  observed.maximum.copy_(highest.narrow(1, 0, slots));
+}
+
+bool rows_are_packed(const at::Tensor& t) {
+  return t.scalar_type() == at::kBFloat16 && t.stride(2) == 1 && t.stride(1) == t.size(2);
+}
+
+bool takes_flash(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& values,
+                 const AttentionView& view) {
+  return flash_kernels() != nullptr && view.plain() && !view.log_bias.defined() && q.is_cpu() &&
+         flash_takes(q.size(2)) && rows_are_packed(q) && rows_are_packed(keys) &&
+         rows_are_packed(values);
+}
+
+// Keys and values of one call, packed for its rows; [kv_heads, words] each.
+struct Packed {
+  at::Tensor keys;
+  at::Tensor values;
+
+  Packed(const at::Tensor& k, const at::Tensor& v) {
+    const int64_t heads = k.size(0);
+    const int64_t slots = k.size(1);
+    const int64_t head_dim = k.size(2);
+    const int64_t words = flash_words(slots, head_dim);
+    keys = at::empty({heads, words}, at::kInt);
+    values = at::empty({heads, words}, at::kInt);
+    at::parallel_for(0, heads, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t h = begin; h < end; ++h) {
+        flash_kernels()->pack_keys(head_of(k, h), slots, head_dim, at(keys, h));
+        flash_kernels()->pack_values(head_of(v, h), slots, head_dim, at(values, h));
+      }
+    });
+  }
+
+  static uint32_t* at(const at::Tensor& words, int64_t head) {
+    return static_cast<uint32_t*>(words.mutable_data_ptr()) + head * words.size(1);
+  }
+};
+
+// q: [kv_heads, rows, head_dim]. Returns the same shape.
+at::Tensor attend_flash(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& values,
+                        const AttentionView& view, int64_t group, double scale,
+                        const ObservedSlots* observed) {
+  constexpr int64_t kRowsAtOnce = 96;
+  const Packed packed(keys, values);
+  const int64_t heads = q.size(0);
+  const int64_t rows = q.size(1);
+  const int64_t head_dim = q.size(2);
+  const at::Tensor out = at::empty({heads, rows, head_dim}, q.options());
+  const at::Tensor log_sums = at::empty({heads, rows}, at::kFloat);
+  const int64_t parts = (rows + kRowsAtOnce - 1) / kRowsAtOnce;
+  at::parallel_for(0, heads * parts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t h = item / parts;
+      const int64_t row = item % parts * kRowsAtOnce;
+      flash_kernels()->attend(
+          {.queries = head_of(q, h) + row * head_dim,
+           .keys = Packed::at(packed.keys, h),
+           .values = Packed::at(packed.values, h),
+           .out = static_cast<Bf16*>(out.mutable_data_ptr()) + (h * rows + row) * head_dim,
+           .log_sums = log_sums.mutable_data_ptr<float>() + h * rows + row,
+           .rows = std::min(kRowsAtOnce, rows - row),
+           .head_dim = head_dim,
+           .visible = view.slots_before + row / group + 1,
+           .first = row,
+           .group = group,
+           .scale = static_cast<float>(scale)});
+    }
+  });
+  if (observed != nullptr) {
+    observe_flash(q, keys, log_sums, scale, *observed);
+  }
+  return out;
+}
+
 }  // namespace
 
 at::Tensor make_mask(const AttentionView& view, int64_t n, int64_t group,
@@ -116,7 +224,9 @@ at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::T
                            .transpose(0, 1)
                            .reshape({kv_heads, n * group, head_dim});
   at::Tensor out;
-  if (!view.plain()) {
+  if (takes_flash(q, keys, values, view)) {
+    out = attend_flash(q, keys, values, view, group, scale, observed);
+  } else if (!view.plain()) {
     out = attend_in_parts(q, keys, values, view.mask, view, scale);
   } else if (q.is_cpu()) {
     const auto [fused, log_sum] = at::_scaled_dot_product_flash_attention_for_cpu(

@@ -1,6 +1,7 @@
 #include "row_kernels.h"
 
 #include "block_kernels.h"
+#include "flash_kernels.h"
 
 namespace alluvium::backbone {
 
@@ -12,6 +13,7 @@ extern const TileKernels kTileKernels_x86_64;
 extern const TileKernels kTileKernels_x86_64_v3;
 extern const TileKernels kTileKernels_x86_64_v4;
 extern const VnniKernels kVnniKernels;
+extern const FlashKernels kFlashBf16;
 
 namespace {
 
@@ -45,6 +47,11 @@ const TileKernels& float_tile_kernels() {
 const VnniKernels* vnni_kernels() {
   static const bool supported = has_v4() && __builtin_cpu_supports("avx512vnni") != 0;
   return supported ? &kVnniKernels : nullptr;
+}
+
+const FlashKernels* flash_kernels() {
+  static const bool supported = has_v4() && __builtin_cpu_supports("avx512bf16") != 0;
+  return supported ? &kFlashBf16 : nullptr;
 }
 
 }  // namespace alluvium::backbone
