@@ -114,11 +114,12 @@ struct SelectorOptions {
   uint64_t seed = 0;
 
   // zip_fit
-  std::string mode = "two_stage";   ///< ref, cond, pool, two_stage
-  std::string compressor = "gzip";  ///< of ref: gzip, lz4, zstd; of pool: gzip, lz4; the other modes are gzip
-  int64_t level = 6;                ///< gzip 1 to 9, zstd 1 to 22; lz4 has none
-  int64_t survivors = 6;            ///< of two_stage: candidates kept a pick
-  bool size_only = true;            ///< count the bytes instead of writing them; the same numbers
+  std::string mode = "two_stage";  ///< ref, cond, pool, two_stage
+  std::string compressor =
+      "gzip";             ///< of ref: gzip, lz4, zstd; of pool: gzip, lz4; the other modes are gzip
+  int64_t level = 6;      ///< gzip 1 to 9, zstd 1 to 22; lz4 has none
+  int64_t survivors = 6;  ///< of two_stage: candidates kept a pick
+  bool size_only = true;  ///< count the bytes instead of writing them; the same numbers
   LengthOptions length;
 
   // length_matched_random, adapt_inf
