@@ -199,6 +199,8 @@ int run(SelectOptions options) {
   configuration.models.device.threads = selecting.threads;
   std::unique_ptr<service::Engine> instance;
   const bool asks_gradients = options.selector == "adapt_inf" || options.selector == "less";
+  ALLUVIUM_CHECK(options.memories.empty() || options.selector == "adapt_inf",
+                 "--memories is of adapt_inf, not of {}", options.selector);
   if (asks_gradients) {
     ALLUVIUM_CHECK(options.selector != "adapt_inf" || selection.top > 0,
                    "adapt_inf shares a number of picks out over clusters: --top is needed");
@@ -211,9 +213,6 @@ int run(SelectOptions options) {
         instance ? LoadedDecoder{instance->models().decoder, instance->models().decoder_tokenizer}
                  : load_decoder(configuration),
         options.gradients, options.adapter);
-  } else {
-    ALLUVIUM_CHECK(options.memories.empty(), "--memories is of adapt_inf and less, not of {}",
-                   options.selector);
   }
   if (options.selector == "embedding" || options.selector == "d4" ||
       options.selector == "adapt_inf") {

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 #include <tuple>
-#include <vector>
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
@@ -79,33 +78,6 @@ const Bf16* head_of(const at::Tensor& t, int64_t head) {
   return static_cast<const Bf16*>(t.const_data_ptr()) + head * t.stride(0);
 }
 
-// observe() without the matrix of logits.
-void observe_flash(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& log_sums,
-                   double scale, const ObservedSlots& observed) {
-  const int64_t head_dim = q.size(2);
-  const int64_t rows = q.size(1);
-  const int64_t slots = observed.end - observed.begin;
-  const int64_t tiles = flash_tiles(slots);
-  const at::Tensor highest = at::empty({q.size(0), tiles * kFlashTile}, at::kFloat);
-  at::parallel_for(0, q.size(0) * tiles, 1, [&](int64_t begin, int64_t end) {
-    std::vector<uint32_t> tile(static_cast<std::size_t>(flash_words(kFlashTile, head_dim)));
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t h = item / tiles;
-      const int64_t first = item % tiles * kFlashTile;
-      flash_kernels()->pack_keys(head_of(keys, h) + (observed.begin + first) * head_dim,
-                                 std::min(kFlashTile, slots - first), head_dim, tile.data());
-      flash_kernels()->observe({.queries = head_of(q, h),
-                                .log_sums = log_sums.const_data_ptr<float>() + h * rows,
-                                .keys = tile.data(),
-                                .highest = highest.mutable_data_ptr<float>() + item * kFlashTile,
-                                .rows = rows,
-                                .head_dim = head_dim,
-                                .scale = static_cast<float>(scale)});
-    }
-  });
-  observed.maximum.copy_(highest.narrow(1, 0, slots));
-}
-
 bool rows_are_packed(const at::Tensor& t) {
   return t.scalar_type() == at::kBFloat16 && t.stride(2) == 1 && t.stride(1) == t.size(2);
 }
@@ -142,6 +114,32 @@ struct Packed {
   }
 };
 
+// observe() without the matrix of logits: whole tiles, of which the observed slots are cut out.
+void observe_flash(const at::Tensor& q, const at::Tensor& packed_keys, const at::Tensor& log_sums,
+                   double scale, const ObservedSlots& observed) {
+  const int64_t rows = q.size(1);
+  const int64_t head_dim = q.size(2);
+  const int64_t first_tile = observed.begin / kFlashTile;
+  const int64_t tiles = flash_tiles(observed.end) - first_tile;
+  const at::Tensor highest = at::empty({q.size(0), tiles * kFlashTile}, at::kFloat);
+  at::parallel_for(0, q.size(0) * tiles, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t h = item / tiles;
+      const int64_t tile = first_tile + item % tiles;
+      flash_kernels()->observe(
+          {.queries = head_of(q, h),
+           .log_sums = log_sums.const_data_ptr<float>() + h * rows,
+           .keys = Packed::at(packed_keys, h) + tile * flash_words(kFlashTile, head_dim),
+           .highest = highest.mutable_data_ptr<float>() + item * kFlashTile,
+           .rows = rows,
+           .head_dim = head_dim,
+           .scale = static_cast<float>(scale)});
+    }
+  });
+  observed.maximum.copy_(
+      highest.narrow(1, observed.begin - first_tile * kFlashTile, observed.end - observed.begin));
+}
+
 // q: [kv_heads, rows, head_dim]. Returns the same shape.
 at::Tensor attend_flash(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& values,
                         const AttentionView& view, int64_t group, double scale,
@@ -173,7 +171,7 @@ at::Tensor attend_flash(const at::Tensor& q, const at::Tensor& keys, const at::T
     }
   });
   if (observed != nullptr) {
-    observe_flash(q, keys, log_sums, scale, *observed);
+    observe_flash(q, packed.keys, log_sums, scale, *observed);
   }
   return out;
 }

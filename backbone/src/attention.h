@@ -4,6 +4,9 @@
 // 2025) when a temperature or scale is set. Differs: the query heads of a group stand as rows
 // beside each other, so keys and values are never repeated. Threads: pure functions; use ATen's
 // intra-operator threads.
+//
+// In bfloat16, where the processor has AVX512-BF16, plain attention runs in flash_kernels.h, else
+// in ATen's kernels.
 #pragma once
 
 #include <cstdint>

@@ -3,14 +3,13 @@
 #include <functional>
 #include <map>
 
-#include "alluvium/backbone/checkpoint.h"
 #include "alluvium/core/random.h"
 #include "alluvium/selectors/adapt_inf.h"
 #include "alluvium/selectors/decoder_gradient_scorer.h"
 #include "sample_trainer.h"
 #include "support/catch.h"
 #include "support/paths.h"
-#include "support/synthetic_checkpoint.h"
+#include "support/tiny_decoder.h"
 
 namespace alluvium::experiments {
 namespace {
@@ -57,15 +56,7 @@ Choose random_of_all(uint64_t seed) {
   };
 }
 
-struct Tiny {
-  tests::TemporaryDirectory directory;
-  std::string path = tests::write_tiny_llama_gguf(directory.path(), 7);
-  std::unique_ptr<backbone::Checkpoint> checkpoint = backbone::open_checkpoint(path);
-  std::shared_ptr<const backbone::Decoder> decoder =
-      backbone::load_decoder(*checkpoint, backbone::reference_policy());
-  std::shared_ptr<const backbone::Tokenizer> tokenizer =
-      backbone::load_tokenizer(*checkpoint, path);
-
+struct Tiny : tests::TinyDecoder {
   SampleTrainer trainer(uint64_t seed) const {
     return {decoder,
             tokenizer,

@@ -9,7 +9,7 @@
 #include "sample_trainer.h"
 #include "support/catch.h"
 #include "support/paths.h"
-#include "support/synthetic_checkpoint.h"
+#include "support/tiny_decoder.h"
 #include "text_tasks.h"
 
 namespace alluvium::experiments {
@@ -17,15 +17,7 @@ namespace {
 
 using Catch::Matchers::WithinAbs;
 
-struct Tiny {
-  tests::TemporaryDirectory directory;
-  std::string path = tests::write_tiny_llama_gguf(directory.path(), 7);
-  std::unique_ptr<backbone::Checkpoint> checkpoint = backbone::open_checkpoint(path);
-  std::shared_ptr<const backbone::Decoder> decoder =
-      backbone::load_decoder(*checkpoint, backbone::reference_policy());
-  std::shared_ptr<const backbone::Tokenizer> tokenizer =
-      backbone::load_tokenizer(*checkpoint, path);
-
+struct Tiny : tests::TinyDecoder {
   SampleTrainer trainer(uint64_t seed = 1) const {
     return {decoder,
             tokenizer,

@@ -8,49 +8,13 @@
 #include "alluvium/core/error.h"
 #include "alluvium/core/random.h"
 #include "support/catch.h"
+#include "support/made_up_scorer.h"
 #include "texts.h"
 
 namespace alluvium::selectors {
 namespace {
 
-// A text "skill:number" has a gradient along its skill's axis with noise of its own; "bad" cannot be learned from. Equal texts are equal.
-class MadeUpScorer final : public GradientScorer {
- public:
-  explicit MadeUpScorer(double unit = 1) : unit_(unit) {}
-
-  std::string label() const override { return "made up"; }
-  int64_t dimension() const override { return 32; }
-
-  std::vector<ScoredSample> score(std::span<const Sample> samples) override {
-    std::vector<ScoredSample> scored;
-    for (const Sample& sample : samples) {
-      ++calls_[sample.id];
-      ScoredSample one;
-      if (sample.text == "bad") {
-        one.excluded = "has no answer tokens";
-        scored.push_back(std::move(one));
-        continue;
-      }
-      Random random(std::hash<std::string>{}(sample.text));
-      const auto skill = static_cast<std::size_t>(std::stoi(sample.text));
-      one.answer_tokens = 3;
-      for (int64_t d = 0; d < dimension(); ++d) {
-        one.sketch.push_back(static_cast<float>(0.08 * random.normal()));
-      }
-      one.sketch[skill] += 1;
-      one.score(Expert::nll) = unit_ * std::exp(random.normal());
-      one.score(Expert::el2n) = random.uniform();
-      one.score(Expert::entropy) = 2.0;
-      scored.push_back(std::move(one));
-    }
-    return scored;
-  }
-
-  std::map<std::string, int> calls_;
-
- private:
-  double unit_;
-};
+using tests::MadeUpScorer;
 
 std::vector<Sample> make_samples(int skill, int count, int first = 0) {
   std::vector<Sample> samples;

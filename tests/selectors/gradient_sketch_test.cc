@@ -19,6 +19,7 @@
 #include "support/catch.h"
 #include "support/paths.h"
 #include "support/synthetic_checkpoint.h"
+#include "support/tiny_decoder.h"
 
 namespace alluvium::selectors {
 namespace {
@@ -65,15 +66,7 @@ TEST_CASE("the gradient of a linear head is the sum of delta x^T",
   CHECK_THAT(gradient.norm().item<double>(), WithinAbs(0.338955, 1e-6));
 }
 
-struct Tiny {
-  tests::TemporaryDirectory directory;
-  std::string path = tests::write_tiny_llama_gguf(directory.path(), 7);
-  std::unique_ptr<backbone::Checkpoint> checkpoint = backbone::open_checkpoint(path);
-  std::shared_ptr<const backbone::Decoder> decoder =
-      backbone::load_decoder(*checkpoint, backbone::reference_policy());
-  std::shared_ptr<const backbone::Tokenizer> tokenizer =
-      backbone::load_tokenizer(*checkpoint, path);
-
+struct Tiny : tests::TinyDecoder {
   std::unique_ptr<GradientScorer> scorer(const GradientScorerOptions& options = {},
                                          const backbone::AdapterState* adapter = nullptr) const {
     return make_decoder_gradient_scorer(decoder, tokenizer, options, adapter);

@@ -213,6 +213,10 @@ TEST_CASE("select: adapt_inf with the default models, over a pool and round by r
   const Outcome wrong = bed.select("--selector random --top 1 --pool {}/pool.jsonl --log {}/log");
   CHECK(wrong.exit_code == 1);
   CHECK(wrong.err.find("--log is of adapt_inf") != std::string::npos);
+  const Outcome less = bed.select(
+      "--selector less --top 1 --target {}/pool.jsonl --pool {}/pool.jsonl --memories {}/log");
+  CHECK(less.exit_code == 1);
+  CHECK(less.err.find("--memories is of adapt_inf") != std::string::npos);
 }
 
 }  // namespace

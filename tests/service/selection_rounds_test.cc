@@ -9,9 +9,9 @@
 #include <nlohmann/json.hpp>
 
 #include "alluvium/core/error.h"
-#include "alluvium/core/random.h"
 #include "alluvium/memory_bank/store.h"
 #include "support/catch.h"
+#include "support/made_up_scorer.h"
 #include "support/paths.h"
 
 namespace alluvium::tests {
@@ -19,47 +19,8 @@ namespace {
 
 using selectors::AdaptInf;
 using selectors::AdaptInfOptions;
-using selectors::Expert;
-using selectors::Sample;
-using selectors::ScoredSample;
 using service::RoundOfLogReport;
 using service::SelectionOptions;
-
-/// A text "skill number" has a gradient along its skill's axis; "bad" cannot be learned from. Breaks after so many calls.
-class SkillScorer final : public selectors::GradientScorer {
- public:
-  explicit SkillScorer(int calls = 1 << 20) : calls_(calls) {}
-
-  std::string label() const override { return "skills"; }
-  int64_t dimension() const override { return 16; }
-
-  std::vector<ScoredSample> score(std::span<const Sample> samples) override {
-    if (calls_-- == 0) {
-      throw Unavailable("killed");
-    }
-    std::vector<ScoredSample> scored;
-    for (const Sample& sample : samples) {
-      ScoredSample one;
-      if (sample.text == "bad") {
-        one.excluded = "has no answer tokens";
-        scored.push_back(std::move(one));
-        continue;
-      }
-      Random random(std::hash<std::string>{}(sample.text));
-      for (int64_t d = 0; d < dimension(); ++d) {
-        one.sketch.push_back(static_cast<float>(0.12 * random.normal()));
-      }
-      one.sketch[static_cast<std::size_t>(std::stoi(sample.text))] += 1;
-      one.answer_tokens = 1;
-      one.score(Expert::nll) = random.uniform();
-      scored.push_back(std::move(one));
-    }
-    return scored;
-  }
-
- private:
-  int calls_;
-};
 
 std::string row(const std::string& id, const std::string& text) {
   return nlohmann::json{{"id", id}, {"text", text}}.dump();
@@ -81,8 +42,9 @@ struct Log {
     }
   }
 
-  RoundOfLogReport play(int calls = 1 << 20) {
-    SkillScorer scorer(calls);
+  RoundOfLogReport play(int64_t calls = -1) {
+    MadeUpScorer scorer;
+    scorer.calls_left_ = calls;
     AdaptInf rounds({.clusters = 3, .capacity = capacity, .seed = 5}, scorer, nullptr);
     return service::run_round_of_log(rounds, store->samples(), options, nullptr);
   }
@@ -219,7 +181,7 @@ TEST_CASE(
   CHECK(log.play().known == 1);
   CHECK(log.play().known == 3);
 
-  SkillScorer scorer;
+  MadeUpScorer scorer;
   AdaptInf other({.clusters = 4, .seed = 5}, scorer, nullptr);
   CHECK_THROWS_AS(service::run_round_of_log(other, log.store->samples(), log.options, nullptr),
                   DataCorruption);
