@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 
 #include <fmt/format.h>
 
+#include "alluvium/core/clock.h"
 #include "alluvium/core/error.h"
 #include "source_commit.h"
 
@@ -51,6 +53,15 @@ Row describe_run(const std::string& bench, const std::vector<std::string>& argum
     command += " " + quote(argument);
   }
   return {{"command", command}, {"commit", source_commit()}};
+}
+
+std::string now_utc() {
+  const std::time_t now = SystemClock().wall_us() / 1000000;
+  std::tm utc{};
+  gmtime_r(&now, &utc);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return text;
 }
 
 std::string to_markdown(const std::vector<Row>& rows) {

@@ -17,6 +17,9 @@ using Row = nlohmann::ordered_json;
 /// Command line, commit of the source, device, threads, dtype.
 Row describe_run(const std::string& bench, const std::vector<std::string>& arguments);
 
+/// The time now, e.g. "2026-11-26T07:00:00Z".
+std::string now_utc();
+
 /// Rows as a Markdown table; columns are those of the first row, numbers rounded to 4 significant
 /// digits or 1 decimal.
 std::string to_markdown(const std::vector<Row>& rows);

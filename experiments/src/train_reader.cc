@@ -3,7 +3,6 @@
 #include <atomic>
 #include <csignal>
 #include <cstdio>
-#include <ctime>
 #include <filesystem>
 #include <optional>
 #include <set>
@@ -19,6 +18,7 @@
 #include "alluvium/learners/adapter_file.h"
 #include "alluvium/learners/trainer.h"
 #include "reader_task.h"
+#include "report.h"
 #include "settings.h"
 
 namespace alluvium::experiments {
@@ -52,15 +52,6 @@ struct TrainReaderOptions {
   double dropout = 0;
   Settings settings;
 };
-
-std::string now_utc() {
-  const std::time_t now = SystemClock().wall_us() / 1000000;
-  std::tm utc{};
-  gmtime_r(&now, &utc);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
-  return text;
-}
 
 /// Ctrl-C and SIGTERM end the run after the step in hand, with a checkpoint.
 void catch_signals() {

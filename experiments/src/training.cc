@@ -11,6 +11,7 @@ void list(std::FILE* to) {
   fmt::print(to,
              "Usage: alluvium train NAME [OPTIONS]\n\n"
              "  reader     a low-rank adapter that answers questions over memories\n"
+             "  average    the mean of several readers of one ancestor\n"
              "\n'alluvium train NAME --help' shows the options of one.\n");
 }
 
@@ -27,6 +28,9 @@ int run_train(const std::vector<std::string>& arguments) {
   }
   if (arguments[0] == "reader") {
     return run_train_reader({arguments.begin() + 1, arguments.end()});
+  }
+  if (arguments[0] == "average") {
+    return run_train_average({arguments.begin() + 1, arguments.end()});
   }
   fmt::print(stderr, "alluvium train: there is no adapter '{}'\n\n", arguments[0]);
   list(stderr);

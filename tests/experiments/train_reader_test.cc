@@ -1,6 +1,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include <ATen/ops/allclose.h>
 #include <ATen/ops/equal.h>
 #include <fmt/format.h>
 
@@ -168,12 +169,50 @@ TEST_CASE("train reader: what validates is not trained on, also where both come 
   CHECK(adapter.manifest.data == "5 questions over 5 documents");
 }
 
+TEST_CASE("train average: the mean of two readers on the disk", "[experiments][train]") {
+  if (!default_encoder_path()) {
+    WARN("skipped: the default encoder is not installed");
+    return;
+  }
+  const Bench bench;
+  const std::string one = bench.directory / "one";
+  const std::string two = bench.directory / "two";
+  const std::string mean = bench.directory / "mean";
+  std::vector<std::string> with_seed = bench.arguments(two, 2);
+  with_seed.insert(with_seed.end(), {"--seed", "5"});
+  REQUIRE(experiments::run_train(bench.arguments(one, 2)) == 0);
+  REQUIRE(experiments::run_train(with_seed) == 0);
+  const auto average = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {
+        "average", one, two, "--out", mean, "--config", bench.directory / "alluvium.toml"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return experiments::run_train(arguments);
+  };
+  REQUIRE(average({"--weights", "3,1", "--adapter-version", "7"}) == 0);
+  const auto checkpoint = backbone::open_checkpoint(bench.directory / "tiny.gguf");
+  const auto decoder = backbone::load_decoder(*checkpoint, backbone::reference_policy(1));
+  const auto load = [&](const std::string& path) {
+    return learners::load_adapter(path, decoder->geometry().layers, decoder->model());
+  };
+  const auto found = load(mean);
+  CHECK(found.manifest.name == "tiny");
+  CHECK(found.manifest.version == 7);
+  CHECK(found.manifest.settings.at("no_answer") == "not in the passage");
+  CHECK_THAT(found.manifest.data, Catch::Contains("0.75 of tiny@1"));
+  const auto q = [](const learners::StoredAdapter& adapter) {
+    return adapter.state.layers[0][backbone::Projection::q].a;
+  };
+  CHECK(at::allclose(q(found), q(load(one)).lerp(q(load(two)), 0.25), 1e-2, 1e-4));
+  CHECK_THROWS_WITH(average({"--weights", "1"}), Catch::Contains("1 numbers for 2 adapters"));
+}
+
 TEST_CASE("train: what cannot be trained is said with exit code 2", "[experiments][train]") {
   CHECK(experiments::run_train({}) == 2);
   CHECK(experiments::run_train({"poet"}) == 2);
   CHECK(experiments::run_train({"reader", "--steps", "3"}) == 2);
   CHECK(experiments::run_train({"--help"}) == 0);
   CHECK(experiments::run_train({"reader", "--help"}) == 0);
+  CHECK(experiments::run_train({"average", "only-one", "--out", "x"}) == 2);
 }
 
 }  // namespace alluvium::tests

@@ -14,4 +14,7 @@ int run_train(const std::vector<std::string>& arguments);
 /// train reader.
 int run_train_reader(const std::vector<std::string>& arguments);
 
+/// train average.
+int run_train_average(const std::vector<std::string>& arguments);
+
 }  // namespace alluvium::experiments
