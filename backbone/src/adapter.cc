@@ -81,17 +81,42 @@ StackedFactors stack_factors(const LayerFactors& layer, std::initializer_list<Pr
   return stacked;
 }
 
-void add_adapted_row(const Adapter::Stacked& factors, const float* x, float* y,
-                     std::vector<float>& low) {
-  const RowKernels& kernels = row_kernels();
+namespace {
+
+template <class T>
+void add_row(const Adapter::Stacked& factors, const float* x, float* y, std::vector<float>& low) {
+  const TypedRowKernels<T>& kernels = row_kernels().of<T>();
   const int64_t rank = factors.a.size(0);
   const int64_t out = factors.b_transposed.size(1);
   low.resize(rank);
-  kernels.product(factors.a.const_data_ptr<float>(), x, rank, factors.a.size(1), low.data());
-  const auto* rows = factors.b_transposed.const_data_ptr<float>();
-  for (int64_t r = 0; r < rank; ++r) {
+  kernels.product(static_cast<const T*>(factors.a.const_data_ptr()), x, rank, factors.a.size(1),
+                  low.data());
+  const auto* rows = static_cast<const T*>(factors.b_transposed.const_data_ptr());
+  for (int64_t r = 0; r < rank;) {
     const auto [begin, end] = factors.spans[r];
-    kernels.accumulate(rows + r * out + begin, low[r], end - begin, y + begin);
+    int64_t next = r + 1;
+    while (next < rank && factors.spans[next] == factors.spans[r]) {
+      ++next;
+    }
+    kernels.accumulate(rows + r * out + begin, out, low.data() + r, next - r, end - begin,
+                       y + begin);
+    r = next;
+  }
+}
+
+}  // namespace
+
+bool multiplies_rows(const Adapter::Stacked& factors) {
+  return factors.a.is_cpu() &&
+         (factors.a.scalar_type() == at::kFloat || factors.a.scalar_type() == at::kBFloat16);
+}
+
+void add_adapted_row(const Adapter::Stacked& factors, const float* x, float* y,
+                     std::vector<float>& low) {
+  if (factors.a.scalar_type() == at::kBFloat16) {
+    add_row<Bf16>(factors, x, y, low);
+  } else {
+    add_row<float>(factors, x, y, low);
   }
 }
 

@@ -24,8 +24,10 @@ struct StackedFactors {
 StackedFactors stack_factors(const LayerFactors& layer, std::initializer_list<Projection> parts,
                              const DecoderGeometry& geometry, const at::TensorOptions& options);
 
-/// y += B (A x) of one row, one rank at a time; x: [in], y: [out]; `low` is scratch. The factors must
-/// be float32 on the CPU.
+/// Whether add_adapted_row() takes these factors: float32 or bfloat16 on the CPU.
+bool multiplies_rows(const Adapter::Stacked& factors);
+
+/// y += B (A x) of one row, one rank at a time, in float32; x: [in], y: [out]; `low` is scratch.
 void add_adapted_row(const Adapter::Stacked& factors, const float* x, float* y,
                      std::vector<float>& low);
 

@@ -54,6 +54,46 @@ struct TileKernels {
   }
 };
 
+/// Several rows that weights are multiplied with at once: each block of 32 columns as whole numbers q = x / scale of at most 14 bits and
+/// a sign, split into q = 2^7 high + low with 0 <= low < 128. A bfloat16 has 8 bits.
+struct FewRowsOperand {
+  int64_t rows = 0;
+  int64_t blocks = 0;             ///< columns / 32
+  const int8_t* high = nullptr;   ///< [rows, columns]
+  const int8_t* low = nullptr;    ///< [rows, columns]
+  const float* scales = nullptr;  ///< [rows, blocks]
+  const float* sums = nullptr;    ///< [rows, blocks] sum of the values
+  const int32_t* shifts =
+      nullptr;  ///< [rows, blocks] what the format's offset (8 or 128) takes from a block's sum of q
+};
+
+/// y[i * stride + r] = sum_c W[r, c] x_i[c] for all rows i and `groups` times 16 rows of the matrix; tiles: [groups][blocks].
+using FewRowsProduct = void (*)(const std::byte* tiles, int64_t groups, const FewRowsOperand& x,
+                                int64_t stride, float* y);
+
+struct FewRowsKernels {
+  FewRowsProduct q4_0;
+  FewRowsProduct q4_1;
+  FewRowsProduct q8_0;
+
+  FewRowsProduct of(TileFormat format) const {
+    return format == TileFormat::q4_0 ? q4_0 : format == TileFormat::q4_1 ? q4_1 : q8_0;
+  }
+};
+
+/// Where split_few() writes the whole-number form of one row of a FewRowsOperand.
+struct SplitFewRow {
+  int8_t* high;
+  int8_t* low;
+  float* scales;
+  float* sums;
+  int32_t* shifts;
+};
+
+/// As SplitRowFunction.
+using SplitFewFunction = void (*)(const float* x, int64_t blocks, int32_t offset,
+                                  const SplitFewRow& out);
+
 /// Where split_row() writes the whole-number form of a row.
 struct SplitRow {
   int8_t* high;
@@ -72,6 +112,8 @@ using SplitRowFunction = void (*)(const float* x, int64_t blocks, int32_t offset
 struct VnniKernels {
   SplitRowFunction split_row;
   TileKernels products;
+  SplitFewFunction split_few;
+  FewRowsKernels few_rows;
 };
 
 /// Float32 arithmetic on the expanded codes, for the best instruction set of this processor.

@@ -79,6 +79,34 @@ struct OperandSpace {
   std::vector<int8_t> planes;
 };
 
+// The arrays of a FewRowsOperand, kept likewise.
+struct FewRowsSpace {
+  std::vector<int8_t> high;
+  std::vector<int8_t> low;
+  std::vector<float> scales;
+  std::vector<float> sums;
+  std::vector<int32_t> shifts;
+
+  void resize(int64_t rows, int64_t blocks) {
+    const auto all = static_cast<std::size_t>(rows * blocks);
+    high.resize(all * kTileColumns);
+    low.resize(all * kTileColumns);
+    scales.resize(all);
+    sums.resize(all);
+    shifts.resize(all);
+  }
+
+  SplitFewRow row(int64_t index, int64_t blocks) {
+    const int64_t first = index * blocks;
+    return {high.data() + first * kTileColumns, low.data() + first * kTileColumns,
+            scales.data() + first, sums.data() + first, shifts.data() + first};
+  }
+
+  FewRowsOperand operand(int64_t rows, int64_t blocks) const {
+    return {rows, blocks, high.data(), low.data(), scales.data(), sums.data(), shifts.data()};
+  }
+};
+
 TileOperand prepare(const float* x, int64_t cols, TileFormat format, const VnniKernels* vnni,
                     OperandSpace& space) {
   TileOperand operand;
@@ -182,6 +210,36 @@ void BlockMatrix::multiply_rows(const float* x, int64_t count, float* y,
     product(tiles_.data() + static_cast<std::size_t>(whole) * group_bytes, 1, prepared[i], last);
     std::memcpy(y + i * rows_ + whole * kTileRows, last,
                 static_cast<std::size_t>(tail) * sizeof(float));
+  }
+}
+
+bool BlockMatrix::multiplies_few() { return vnni_kernels() != nullptr; }
+
+void BlockMatrix::multiply_few(const float* x, int64_t count, float* y) const {
+  thread_local FewRowsSpace space;
+  const VnniKernels* vnni = vnni_kernels();
+  ALLUVIUM_ASSERT(vnni != nullptr);
+  const int64_t blocks = cols_ / kTileColumns;
+  space.resize(count, blocks);
+  for (int64_t i = 0; i < count; ++i) {
+    vnni->split_few(x + i * cols_, blocks, offset_of(format_), space.row(i, blocks));
+  }
+  const FewRowsOperand operand = space.operand(count, blocks);
+  const FewRowsProduct product = vnni->few_rows.of(format_);
+  const std::size_t group_bytes = static_cast<std::size_t>(blocks) * tile_bytes(format_);
+  const int64_t whole = rows_ / kTileRows;
+  at::parallel_for(0, whole, kGroupsAtOnce, [&](int64_t begin, int64_t end) {
+    product(tiles_.data() + static_cast<std::size_t>(begin) * group_bytes, end - begin, operand,
+            rows_, y + begin * kTileRows);
+  });
+  if (const int64_t tail = rows_ % kTileRows; tail > 0) {
+    std::vector<float> last(static_cast<std::size_t>(count * kTileRows));
+    product(tiles_.data() + static_cast<std::size_t>(whole) * group_bytes, 1, operand, kTileRows,
+            last.data());
+    for (int64_t i = 0; i < count; ++i) {
+      std::memcpy(y + i * rows_ + whole * kTileRows, last.data() + i * kTileRows,
+                  static_cast<std::size_t>(tail) * sizeof(float));
+    }
   }
 }
 

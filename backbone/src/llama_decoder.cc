@@ -91,10 +91,46 @@ void add_few_rows(const Adapter::Stacked& factors, const at::Tensor& x, const at
 
 constexpr int64_t kFewRows = 128;
 
+// The same in the checkpoint's own blocks, a third of the bytes: up to some 70 rows that is what a product costs.
+constexpr int64_t kBlockRows = 64;
+
+bool fits_blocks(const at::Tensor& x, const LinearWeight& weight) {
+  return x.size(0) <= kBlockRows && x.is_cpu() && x.scalar_type() == at::kBFloat16 &&
+         weight.blocks && BlockMatrix::multiplies_few();
+}
+
+at::Tensor block_linear(const at::Tensor& x, const LinearWeight& weight,
+                        const std::vector<AdaptedRows>& runs, int64_t layer,
+                        Adapter::Stacked Adapter::Layer::*which) {
+  const at::Tensor wide = x.to(at::kFloat);
+  const int64_t in = x.size(1);
+  const int64_t out = weight.blocks->rows();
+  at::Tensor sums = at::empty({x.size(0), out}, wide.options());
+  const auto* from = wide.const_data_ptr<float>();
+  auto* to = sums.mutable_data_ptr<float>();
+  weight.blocks->multiply_few(from, x.size(0), to);
+  for (const AdaptedRows& run : runs) {
+    const Adapter::Stacked& factors = run.adapter->layers()[layer].*which;
+    if (!factors.a.defined()) {
+      continue;
+    }
+    at::parallel_for(run.begin, run.begin + run.rows, 1, [&](int64_t begin, int64_t end) {
+      std::vector<float> low;
+      for (int64_t r = begin; r < end; ++r) {
+        add_adapted_row(factors, from + r * in, to + r * out, low);
+      }
+    });
+  }
+  return sums.to(x.scalar_type());
+}
+
 // x W^T for all rows, and each adapter's share for the rows it acts on.
 at::Tensor adapted_linear(const at::Tensor& x, const LinearWeight& weight,
                           const std::vector<AdaptedRows>& runs, int64_t layer,
                           Adapter::Stacked Adapter::Layer::*which) {
+  if (fits_blocks(x, weight)) {
+    return block_linear(x, weight, runs, layer, which);
+  }
   at::Tensor y = at::linear(x, weight.dense);
   for (const AdaptedRows& run : runs) {
     const Adapter::Stacked& factors = run.adapter->layers()[layer].*which;
@@ -103,7 +139,7 @@ at::Tensor adapted_linear(const at::Tensor& x, const LinearWeight& weight,
     }
     const at::Tensor rows = x.narrow(0, run.begin, run.rows);
     const at::Tensor sums = y.narrow(0, run.begin, run.rows);
-    const bool few = run.rows <= kFewRows && x.is_cpu() && factors.a.scalar_type() == at::kFloat;
+    const bool few = run.rows <= kFewRows && multiplies_rows(factors);
     if (few && x.scalar_type() == at::kBFloat16) {
       add_few_rows<Bf16>(factors, rows, sums);
     } else if (few && x.scalar_type() == at::kFloat) {
@@ -361,8 +397,13 @@ at::Tensor LlamaDecoder::logits(const at::Tensor& hidden) const {
   // The blocks give float32 logits: in bf16 a logit near 16 moves in steps of 1/8.
   const at::Tensor rows = hidden.contiguous();
   at::Tensor out = at::empty({rows.size(0), geometry_.vocabulary}, rows.options());
-  weights_.head.blocks->multiply_rows(rows.const_data_ptr<float>(), rows.size(0),
-                                      out.mutable_data_ptr<float>());
+  const auto* from = rows.const_data_ptr<float>();
+  auto* to = out.mutable_data_ptr<float>();
+  if (rows.size(0) > 1 && policy_.dtype == at::kBFloat16 && BlockMatrix::multiplies_few()) {
+    weights_.head.blocks->multiply_few(from, rows.size(0), to);
+  } else {
+    weights_.head.blocks->multiply_rows(from, rows.size(0), to);
+  }
   return out;
 }
 
@@ -379,10 +420,7 @@ std::shared_ptr<const Adapter> LlamaDecoder::prepare(const AdapterState& state) 
     if (!wide.defined()) {
       return stacked;
     }
-    // On the CPU in float32 at least, which add_few_rows() and step() multiply.
-    const auto options =
-        at::TensorOptions(policy_.device.is_cpu() ? residual_dtype() : policy_.dtype)
-            .device(policy_.device);
+    const auto options = at::TensorOptions(policy_.dtype).device(policy_.device);
     stacked.a = wide.a.to(options);
     stacked.b = wide.b.mul(state.scale).to(options);
     stacked.b_transposed = stacked.b.t().contiguous();

@@ -56,16 +56,17 @@ struct TypedRowKernels {
   void (*rotate)(const T* x, const float* cos, const float* sin, int64_t half, T* out);
   /// softmax(scale * Q K^T + bias) V in float32.
   void (*attend)(const AttendArguments& arguments);
+  /// out[r] = sum_c weights[r][c] x[c], in float32.
+  void (*product)(const T* weights, const float* x, int64_t rows, int64_t columns, float* out);
+  /// out[c] += sum_k factors[k] rows[k * stride + c] for c below n, k below count.
+  void (*accumulate)(const T* rows, int64_t stride, const float* factors, int64_t count, int64_t n,
+                     float* out);
 };
 
 struct RowKernels {
   const char* level;
   TypedRowKernels<float> f32;
   TypedRowKernels<Bf16> bf16;
-  /// out[r] = sum_c weights[r][c] x[c].
-  void (*product)(const float* weights, const float* x, int64_t rows, int64_t columns, float* out);
-  /// out[c] += factor * row[c].
-  void (*accumulate)(const float* row, float factor, int64_t n, float* out);
 
   template <class T>
   const TypedRowKernels<T>& of() const;

@@ -63,19 +63,45 @@ void swiglu_gradient(const T* gate_up, const T* d_out, int64_t rows, int64_t d_f
   }
 }
 
-void product(const float* weights, const float* x, int64_t rows, int64_t columns, float* out) {
-  for (int64_t r = 0; r < rows; ++r, weights += columns) {
+// Four sums at once do not wait for each other.
+template <class T>
+void product(const T* weights, const float* x, int64_t rows, int64_t columns, float* out) {
+  int64_t r = 0;
+  for (; r + 4 <= rows; r += 4, weights += 4 * columns) {
+    float sums[4] = {0, 0, 0, 0};
+    for (int64_t c = 0; c < columns; ++c) {
+      for (int64_t k = 0; k < 4; ++k) {
+        sums[k] += load(weights + k * columns + c) * x[c];
+      }
+    }
+    for (int64_t k = 0; k < 4; ++k) {
+      out[r + k] = sums[k];
+    }
+  }
+  for (; r < rows; ++r, weights += columns) {
     float sum = 0;
     for (int64_t c = 0; c < columns; ++c) {
-      sum += weights[c] * x[c];
+      sum += load(weights + c) * x[c];
     }
     out[r] = sum;
   }
 }
 
-void accumulate(const float* row, float factor, int64_t n, float* out) {
-  for (int64_t c = 0; c < n; ++c) {
-    out[c] += factor * row[c];
+template <class T>
+void accumulate(const T* rows, int64_t stride, const float* factors, int64_t count, int64_t n,
+                float* out) {
+  int64_t k = 0;
+  for (; k + 4 <= count; k += 4, rows += 4 * stride) {
+    for (int64_t c = 0; c < n; ++c) {
+      out[c] += factors[k] * load(rows + c) + factors[k + 1] * load(rows + stride + c) +
+                factors[k + 2] * load(rows + 2 * stride + c) +
+                factors[k + 3] * load(rows + 3 * stride + c);
+    }
+  }
+  for (; k < count; ++k, rows += stride) {
+    for (int64_t c = 0; c < n; ++c) {
+      out[c] += factors[k] * load(rows + c);
+    }
   }
 }
 
@@ -212,8 +238,8 @@ void attend(const AttendArguments& arguments) {
 
 template <class T>
 constexpr TypedRowKernels<T> typed_kernels() {
-  return {rms_norm<T>, swiglu<T>, swiglu_gradient<T>, add<T>,
-          widen<T>,    narrow<T>, rotate<T>,          attend<T>};
+  return {rms_norm<T>, swiglu<T>, swiglu_gradient<T>, add<T>,     widen<T>,
+          narrow<T>,   rotate<T>, attend<T>,          product<T>, accumulate<T>};
 }
 
 }  // namespace
@@ -225,7 +251,6 @@ constexpr TypedRowKernels<T> typed_kernels() {
 
 extern const RowKernels ALLUVIUM_JOIN(kRowKernels_, ALLUVIUM_KERNEL_LEVEL);
 const RowKernels ALLUVIUM_JOIN(kRowKernels_, ALLUVIUM_KERNEL_LEVEL) = {
-    ALLUVIUM_TEXT(ALLUVIUM_KERNEL_LEVEL), typed_kernels<float>(), typed_kernels<Bf16>(), product,
-    accumulate};
+    ALLUVIUM_TEXT(ALLUVIUM_KERNEL_LEVEL), typed_kernels<float>(), typed_kernels<Bf16>()};
 
 }  // namespace alluvium::backbone

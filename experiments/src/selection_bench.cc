@@ -192,7 +192,7 @@ class Bench {
           const auto selector = registry_.make(contender.selector, contender.options);
           const SelectionMeasure measure = measure_selector(*selector, task, kPicks);
           rows.push_back(to_row(contender.selector, contender.mode, name, task, measure));
-          if (embedder_ != nullptr && 100 * embedder_->take_remembered() > task.pool.size()) {
+          if (embedder_ != nullptr && 2 * embedder_->take_remembered() > task.pool.size()) {
             rows.back()["ms_per_1000"] = nullptr;  // it had little to do
           }
           say("{}: {} {} over {} rows: {:.3f} at 100, {:.3f} at 300", name, contender.selector,

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <numeric>
+#include <vector>
 
 #include "alluvium/backbone/generation.h"
 #include "alluvium/core/error.h"
@@ -17,57 +17,43 @@ using backbone::TokenId;
 // Logits of so many rows are in memory at once: about 100 MB with the default vocabulary.
 constexpr int64_t kRowsAtOnce = 512;
 
-using Handler = std::function<void(Candidate&, const backbone::ReadResult&)>;
-
-/// Reads `tokens` over every candidate, hands on all their logits and takes the last `forgotten` tokens out of the caches again.
-void read_over(const backbone::Decoder& decoder, std::span<Candidate> candidates,
-               std::span<const TokenId> tokens, const backbone::Adapter* adapter,
-               std::size_t forgotten, const Handler& handle) {
-  const auto rows = static_cast<int64_t>(tokens.size());
-  const auto back = static_cast<int64_t>(forgotten);
-  const auto group = static_cast<std::size_t>(std::max<int64_t>(1, kRowsAtOnce / rows));
+// One pass tells all: the question's tokens, then how a refusal begins, whose last token need not be read to know its probability.
+void read_all(const backbone::Decoder& decoder, std::span<Candidate> candidates,
+              const ChoiceQuestion& question) {
+  const auto asked = static_cast<int64_t>(question.tokens.size());
+  const auto refusal = static_cast<int64_t>(question.refusal.size());
+  const int64_t forgotten = std::max<int64_t>(refusal - 1, 0);
+  std::vector<TokenId> tokens(question.tokens.begin(), question.tokens.end());
+  tokens.insert(tokens.end(), question.refusal.begin(), question.refusal.begin() + forgotten);
+  const auto total = [](const at::Tensor& logits, std::span<const TokenId> of) {
+    const auto scores = backbone::token_log_probabilities(logits, of);
+    return std::accumulate(scores.begin(), scores.end(), 0.0);
+  };
+  const auto tell = [&](Candidate& candidate, const at::Tensor& logits) {
+    candidate.question_log_probability =
+        total(logits.narrow(0, 0, asked - 1), question.tokens.subspan(1));
+    candidate.logits = logits.select(0, asked - 1).clone();
+    if (refusal > 0) {
+      candidate.evidence =
+          odds_against_refusal(total(logits.narrow(0, asked - 1, refusal), question.refusal));
+    }
+  };
+  const auto group =
+      static_cast<std::size_t>(std::max<int64_t>(1, kRowsAtOnce / (asked + forgotten)));
   for (std::size_t from = 0; from < candidates.size(); from += group) {
     const auto part = candidates.subspan(from, std::min(group, candidates.size() - from));
     std::vector<backbone::ReadRequest> requests;
     for (Candidate& candidate : part) {
-      requests.push_back({&candidate.cache, tokens, backbone::Logits::all, false, false, adapter});
+      requests.push_back(
+          {&candidate.cache, tokens, backbone::Logits::all, false, false, question.adapter});
     }
     const auto results = decoder.read(requests);
     for (std::size_t i = 0; i < part.size(); ++i) {
-      handle(part[i], results[i]);
+      tell(part[i], results[i].logits);
       backbone::KvCache& cache = part[i].cache;
-      cache.rewind(cache.slots() - back, cache.next_position() - back);
+      cache.rewind(cache.slots() - forgotten, cache.next_position() - forgotten);
     }
   }
-}
-
-void read_all(const backbone::Decoder& decoder, std::span<Candidate> candidates,
-              const ChoiceQuestion& question) {
-  const std::size_t asked = question.tokens.size();
-  const auto tell_question = [&](Candidate& candidate, const backbone::ReadResult& result) {
-    const auto scores = backbone::token_log_probabilities(
-        result.logits.narrow(0, 0, static_cast<int64_t>(asked) - 1), question.tokens.subspan(1));
-    candidate.question_log_probability = std::accumulate(scores.begin(), scores.end(), 0.0);
-  };
-  if (question.adapter != nullptr) {
-    read_over(decoder, candidates, question.tokens, nullptr, asked, tell_question);
-  }
-  std::vector<TokenId> tokens(question.tokens.begin(), question.tokens.end());
-  tokens.insert(tokens.end(), question.refusal.begin(), question.refusal.end());
-  const auto tell_rest = [&](Candidate& candidate, const backbone::ReadResult& result) {
-    if (question.adapter == nullptr) {
-      tell_question(candidate, result);
-    }
-    const auto last = static_cast<int64_t>(asked) - 1;
-    candidate.logits = result.logits.select(0, last).clone();
-    if (!question.refusal.empty()) {
-      const auto scores = backbone::token_log_probabilities(
-          result.logits.narrow(0, last, static_cast<int64_t>(question.refusal.size())),
-          question.refusal);
-      candidate.evidence = odds_against_refusal(std::accumulate(scores.begin(), scores.end(), 0.0));
-    }
-  };
-  read_over(decoder, candidates, tokens, question.adapter, question.refusal.size(), tell_rest);
 }
 
 }  // namespace

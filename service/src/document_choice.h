@@ -1,8 +1,8 @@
 // Which of several candidate documents an answer is read from.
 //
 // Purpose: documents attended to side by side disturb each other (docs/ARCHITECTURE.md, "Several documents"). Here each candidate's memory
-//          stays exact: the question is read over every one of them, in a batch, by the bare decoder and by the reader, and they say where
-//          it fits. No text is read; the cost is the question's tokens for each candidate, twice with a reader.
+//          stays exact: the question is read over every one of them, in a batch, and how likely it is there says where it fits. No text
+//          is read; the cost is the question's tokens and the first few of a refusal for each candidate.
 // Source : question likelihood: Sachan et al., "Improving Passage Retrieval with Zero-Shot Question Generation", EMNLP 2022; evidence is the
 //          odds against the reader's own refusal (docs/adr/0006).
 // Threads: functions of their arguments; caches belong to the calling thread.
@@ -23,8 +23,7 @@ struct Candidate {
   backbone::KvCache cache;     ///< its memory, with room for the question and the refusal
   double retrieval_score = 0;  ///< as a Citation has it
 
-  /// Natural log-probability of the question's tokens but the first, over this memory, under the bare decoder: a reader, trained on
-  /// answers alone, tells it worse
+  /// Natural log-probability of the question's tokens but the first, over this memory
   double question_log_probability = 0;
   /// Natural log of the odds that the reader does not refuse; in [-20, 20], 0 without a refusal
   double evidence = 0;

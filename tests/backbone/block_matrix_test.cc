@@ -70,6 +70,50 @@ TEST_CASE("block matrix: several rows at once are each row by itself",
   }
 }
 
+TEST_CASE("block matrix: a question's rows in 15 bits of a block's largest",
+          "[backbone][block_matrix][property]") {
+  if (!BlockMatrix::multiplies_few()) {
+    WARN("skipped: the processor has no AVX512-VNNI");
+    return;
+  }
+  const auto format = GENERATE(StorageFormat::q4_0, StorageFormat::q4_1, StorageFormat::q8_0);
+  const auto rows = GENERATE(1, 16, 200);
+  const auto count = GENERATE(1, 2, 11, 12, 13, 29);
+  const int64_t cols = 96;
+  CAPTURE(to_string(format), rows, count);
+  const RandomBlocks blocks = make_blocks(format, rows, cols, static_cast<uint64_t>(rows + count));
+  const BlockMatrix matrix({&blocks.tensor}, {{}});
+  const at::Tensor x = at::randn({count, cols});
+  at::Tensor y = at::full({count, rows}, 7.0);
+  matrix.multiply_few(x.const_data_ptr<float>(), count, y.mutable_data_ptr<float>());
+  const at::Tensor weights = dequantise(blocks.tensor).to(at::kDouble);
+  const at::Tensor exact = at::linear(x.to(at::kDouble), weights);
+  // Each number of x is off by half a step at most, 1 / 16,383 of the largest of its block.
+  const at::Tensor step = std::get<0>(x.abs().view({count, cols / 32, 32}).max(2, true)) / 16383;
+  const at::Tensor off = step.expand({count, cols / 32, 32}).reshape({count, cols}) / 2;
+  const at::Tensor bound = at::linear(off.to(at::kDouble), weights.abs());
+  CHECK(((y.to(at::kDouble) - exact).abs() <= bound + 1e-5 * (1 + exact.abs().max()))
+            .all()
+            .item<bool>());
+}
+
+TEST_CASE("block matrix: a question's rows with zeros and broken numbers",
+          "[backbone][block_matrix]") {
+  if (!BlockMatrix::multiplies_few()) {
+    WARN("skipped: the processor has no AVX512-VNNI");
+    return;
+  }
+  const RandomBlocks blocks = make_blocks(StorageFormat::q4_1, 16, 64, 4);
+  const BlockMatrix matrix({&blocks.tensor}, {{}});
+  at::Tensor x = at::zeros({3, 64});
+  x[1][40] = std::numeric_limits<float>::infinity();
+  at::Tensor y = at::full({3, 16}, 7.0);
+  matrix.multiply_few(x.const_data_ptr<float>(), 3, y.mutable_data_ptr<float>());
+  CHECK(y[0].abs().max().item<double>() == 0.0);
+  CHECK(y[1].isnan().all().item<bool>());
+  CHECK(y[2].abs().max().item<double>() == 0.0);
+}
+
 TEST_CASE("block matrix: sums of the largest codes and numbers do not wrap",
           "[backbone][block_matrix]") {
   const auto format = GENERATE(StorageFormat::q4_0, StorageFormat::q4_1, StorageFormat::q8_0);
@@ -88,6 +132,29 @@ TEST_CASE("block matrix: sums of the largest codes and numbers do not wrap",
   const at::Tensor exact = dequantise(blocks.tensor).to(at::kDouble).mv(x.to(at::kDouble));
   const double scale = 1.0 + exact.abs().max().item<double>();
   CHECK((y.to(at::kDouble) - exact).abs().max().item<double>() / scale < 1e-5);
+}
+
+TEST_CASE("block matrix: sums of a question's rows do not wrap", "[backbone][block_matrix]") {
+  if (!BlockMatrix::multiplies_few()) {
+    WARN("skipped: the processor has no AVX512-VNNI");
+    return;
+  }
+  const auto format = GENERATE(StorageFormat::q4_1, StorageFormat::q8_0);
+  RandomBlocks blocks = make_blocks(format, 16, 1536, 3);
+  const std::size_t size = format == StorageFormat::q8_0 ? 34 : 20;
+  for (std::size_t i = 0; i < blocks.bytes.size(); ++i) {
+    if (i % size >= size - (format == StorageFormat::q8_0 ? 32 : 16)) {
+      blocks.bytes[i] = std::byte{format == StorageFormat::q8_0 ? uint8_t{0x80} : uint8_t{0xff}};
+    }
+  }
+  const BlockMatrix matrix({&blocks.tensor}, {{}});
+  const double sign = GENERATE(-1.0, 1.0);
+  const at::Tensor x = at::full({2, 1536}, sign * 3.0);
+  at::Tensor y = at::empty({2, 16});
+  matrix.multiply_few(x.const_data_ptr<float>(), 2, y.mutable_data_ptr<float>());
+  const at::Tensor exact = at::linear(x.to(at::kDouble), dequantise(blocks.tensor).to(at::kDouble));
+  CHECK((y.to(at::kDouble) - exact).abs().max().item<double>() <
+        1e-4 * exact.abs().max().item<double>());
 }
 
 TEST_CASE("block matrix: tiny, zero and broken numbers", "[backbone][block_matrix]") {

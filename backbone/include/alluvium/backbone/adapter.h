@@ -67,8 +67,8 @@ struct AdapterState {
   std::vector<LayerFactors> layers;  ///< one for each layer of the decoder
 };
 
-/// An AdapterState as one decoder multiplies it, on its device: float32 on the CPU, else the
-/// compute dtype. Made by Decoder::prepare().
+/// An AdapterState as one decoder multiplies it, on its device and in its compute dtype, which costs a decoded token half the bytes of
+/// float32 where that is bfloat16. Made by Decoder::prepare().
 class Adapter {
  public:
   /// One of the decoder's stacked matrices: qkv, attention output, gate and up, down.
