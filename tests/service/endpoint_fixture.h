@@ -65,13 +65,18 @@ class RawPeer {
     const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(kPatience);
     while (std::chrono::steady_clock::now() < until) {
       if (auto received = socket_.receive(100)) {
-        return service::decode_message(received->frames);
+        service::Message message = service::decode_message(received->frames);
+        granted_ += message.credit_messages;
+        return message;
       }
       service::wait_for_input(socket_, -1, 50);
     }
     FAIL("no message came");
     return {};
   }
+
+  /// Messages that the credit of all messages received so far allows to send.
+  uint64_t granted() const { return granted_; }
 
   /// The next message that is not a CREDIT.
   service::Message reply() {
@@ -104,6 +109,7 @@ class RawPeer {
 
   service::ZmqContext context_;
   service::ZmqSocket socket_;
+  uint64_t granted_ = 0;
 };
 
 inline Document simple_document(const std::string& id, uint64_t version = 1,

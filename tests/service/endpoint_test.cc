@@ -163,6 +163,9 @@ TEST_CASE("endpoint: a full disk refuses documents, returns their credit and los
   peer.hello();
   served.engine.disk_full = true;
   for (uint64_t i = 1; i <= 600; ++i) {
+    while (peer.granted() < i) {
+      REQUIRE(peer.receive().is(Command::credit));
+    }
     const Message nack = peer.request(put_message(simple_document("a"), i));
     REQUIRE(nack.error_code == "disk_full");
     REQUIRE(nack.sequence == i);
