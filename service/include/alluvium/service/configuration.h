@@ -44,7 +44,7 @@ struct ChoiceConfiguration {
   double question_weight = -1;   ///< of the question's log-probability over the memory
   double evidence_weight = -1;   ///< of the log-odds that the reader does not refuse
   /// Candidates with less than this share of the highest retrieval score are not read
-  double least_share = 0.75;
+  double least_share = 0.85;
 };
 
 struct AnswerConfiguration {
