@@ -105,8 +105,11 @@ class StagedKvCodec final : public CodecBase, public KvStages {
     const at::Tensor values = settings_.merge == "values" && !kept.everything()
                                   ? merge_values(reading.keys.cpu(), reading.values.cpu(), kept)
                                   : reading.values;
-    auto stored =
-        std::make_shared<const StoredKv>(store_kv(reading.keys, values, kept, type_, settings_));
+    const auto storable = [&](const at::Tensor& captured) {
+      return settings_.quantised() ? captured : as_it_is(captured);  // store_kv() checks the former
+    };
+    auto stored = std::make_shared<const StoredKv>(
+        store_kv(storable(reading.keys), storable(values), kept, type_, settings_));
     std::vector<StoredLayer> layers;
     for (const StoredKv::Layer& layer : stored->layers) {
       layers.push_back({layer.key_bits, layer.value_bits, layer.section});

@@ -359,11 +359,19 @@ Answerer::Context Answerer::attend(const Request& request, const Codec& codec,
     answer.memory_slots = std::llround(context.cache.mean_slots());
     return context;
   }
+  // The longest first: if it does not fit, none has been read; if it does, all do.
+  const auto longest = static_cast<std::size_t>(
+      std::max_element(memories.begin(), memories.end(),
+                       [](const auto& a, const auto& b) { return a->length() < b->length(); }) -
+      memories.begin());
+  const backbone::KvPrefix of_longest = codec.to_prefix({&memories[longest], 1}, room);
   std::vector<Candidate> candidates;
   for (std::size_t i = 0; i < memories.size(); ++i) {
-    candidates.push_back({.cache = decoder.start(codec.to_prefix({&memories[i], 1}, room), room),
-                          .retrieval_score = answer.citations[i].score,
-                          .logits = {}});
+    candidates.push_back(
+        {.cache = decoder.start(
+             i == longest ? of_longest : codec.to_prefix({&memories[i], 1}, room), room),
+         .retrieval_score = answer.citations[i].score,
+         .logits = {}});
   }
   const Stopwatch watch;
   const std::size_t best =

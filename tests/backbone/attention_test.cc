@@ -1,5 +1,6 @@
 #include "attention.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include <ATen/ATen.h>
@@ -23,23 +24,23 @@ double attend_logits(const std::vector<float>& logits, const std::vector<float>&
   return out.item<double>();
 }
 
-// The same through the row kernel that serves decoding.
-double row_kernel_logits(const std::vector<float>& logits, const std::vector<float>& values,
-                         const AttentionView& view) {
-  const float query = 1;
-  float out = 0;
-  std::vector<float> scores(logits.size());
+// One new token by the row kernel that serves decoding. q: [rows, head_dim], the heads of a group; k, v:
+// [slots, head_dim].
+at::Tensor attend_row(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                      const AttentionView& view) {
+  const at::Tensor scores = at::empty({q.size(0), k.size(0)}, q.options());
+  const at::Tensor out = at::empty_like(q);
   AttendArguments a;
-  a.queries = &query;
-  a.keys = logits.data();
-  a.values = values.data();
+  a.queries = q.const_data_ptr<float>();
+  a.keys = k.const_data_ptr();
+  a.values = v.const_data_ptr();
   a.log_bias = view.log_bias.defined() ? view.log_bias.const_data_ptr<float>() : nullptr;
-  a.scores = scores.data();
-  a.out = &out;
-  a.rows = 1;
-  a.slots = static_cast<int64_t>(logits.size());
-  a.head_dim = 1;
-  a.scale = 1;
+  a.scores = scores.mutable_data_ptr<float>();
+  a.out = out.mutable_data_ptr<float>();
+  a.rows = q.size(0);
+  a.slots = k.size(0);
+  a.head_dim = q.size(1);
+  a.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(a.head_dim)));
   a.context_begin = view.context_begin;
   a.context_end = view.context_end;
   a.temperature = static_cast<float>(view.temperature);
@@ -48,16 +49,25 @@ double row_kernel_logits(const std::vector<float>& logits, const std::vector<flo
   return out;
 }
 
-void check_both(const std::vector<float>& logits, const std::vector<float>& values,
-                const AttentionView& view, double expected) {
-  CHECK_THAT(attend_logits(logits, values, view), Catch::Matchers::WithinAbs(expected, 2e-5));
-  CHECK_THAT(row_kernel_logits(logits, values, view), Catch::Matchers::WithinAbs(expected, 2e-5));
+double attend_logits_in_a_row(const std::vector<float>& logits, const std::vector<float>& values,
+                              const AttentionView& view) {
+  return attend_row(at::ones({1, 1}), at::tensor(logits).unsqueeze(1),
+                    at::tensor(values).unsqueeze(1), view)
+      .item<double>();
 }
 
-AttentionView context(double temperature, double lse_scale) {
+void check_both(const std::vector<float>& logits, const std::vector<float>& values,
+                const AttentionView& view, double expected, double tolerance = 2e-5) {
+  CHECK_THAT(attend_logits(logits, values, view), Catch::Matchers::WithinAbs(expected, tolerance));
+  CHECK_THAT(attend_logits_in_a_row(logits, values, view),
+             Catch::Matchers::WithinAbs(expected, tolerance));
+}
+
+/// The first `slots` slots are context.
+AttentionView context(double temperature, double lse_scale, int64_t slots = 3) {
   AttentionView view;
   view.context_begin = 0;
-  view.context_end = 3;
+  view.context_end = slots;
   view.temperature = temperature;
   view.lse_scale = lse_scale;
   return view;
@@ -74,7 +84,27 @@ TEST_CASE("attention: context with temperature and scale gives APE's reference v
   check_both(logits, values, context(0.9, 0.9), 5.970935);
   const std::vector<float> shifted = {4, 3, 2, 3.5F, 2.5F};
   check_both(shifted, values, context(1, 1), 5.430926);
+  check_both(shifted, values, context(0.9, 1), 5.614082);
   check_both(shifted, values, context(0.9, 0.9), 6.806465);
+}
+
+TEST_CASE("attention: the context's share of the weight is APE's reference value",
+          "[backbone][attention][oracle]") {
+  // Context values 1 and others 0: the output is the share itself.
+  const std::vector<float> logits = {1, 0, -1, 0.5F, -0.5F};
+  const std::vector<float> ones_of_context = {1, 1, 1, 0, 0};
+  check_both(logits, ones_of_context, context(1, 1), 0.644361, 2e-6);
+  check_both(logits, ones_of_context, context(0.9, 1), 0.625601, 2e-6);
+  check_both(logits, ones_of_context, context(0.9, 0.9), 0.594048, 2e-6);
+  const std::vector<float> shifted = {4, 3, 2, 3.5F, 2.5F};
+  check_both(shifted, ones_of_context, context(0.9, 0.9), 0.520171, 2e-6);
+
+  // The row kernel adds 600 equal weights one after the other: 3e-6 in float32.
+  const std::vector<float> even(650, 0.0F);
+  std::vector<float> first_600(650, 0.0F);
+  std::fill_n(first_600.begin(), 600, 1.0F);
+  check_both(even, first_600, context(1, 1, 600), 0.923077, 5e-6);
+  check_both(even, first_600, context(0.9, 0.9, 600), 0.780655, 5e-6);
 }
 
 TEST_CASE("attention: two blocks merged by log-sum-exp equal the joint softmax",
@@ -94,9 +124,50 @@ TEST_CASE("attention: a slot with bias ln 3 weighs as three, and one with -inf a
   AttentionView merged;
   merged.log_bias = at::tensor({std::log(3.0F), 0.0F});
   check_both({0.3F, 1.2F}, {2, 7}, merged, 4.252548);
+  check_both({0.3F, 1.2F}, {2, 7}, AttentionView{}, 5.554748);  // as one it would weigh too little
+  // The mean stands for unequal slots only nearly: 4.252548 again.
+  check_both({0.1F, 0.3F, 0.5F, 1.2F}, {1, 2, 3, 7}, AttentionView{}, 4.309327);
   AttentionView removed;
   removed.log_bias = at::tensor({-INFINITY, 0.0F, 0.0F});
   check_both({5.0F, 0.3F, 0.3F}, {100, 2, 4}, removed, 3.0);
+}
+
+TEST_CASE("attention: identical slots weigh as one with the logarithm of their number as bias",
+          "[backbone][attention][property]") {
+  const auto seed = GENERATE(range(0, 4));
+  const int64_t copies = GENERATE(2, 5, 17);
+  const double temperature = GENERATE(1.0, 0.8);
+  CAPTURE(seed, copies, temperature);
+  at::manual_seed(static_cast<uint64_t>(seed));
+  constexpr int64_t kNew = 3;
+  constexpr int64_t kBefore = 9;
+  constexpr int64_t kCopied = 4;
+  constexpr int64_t kGroup = 3;
+  const at::Tensor q = at::randn({kNew, 2 * kGroup, 8});
+  const at::Tensor k = at::randn({2, kBefore + kNew, 8});
+  const at::Tensor v = at::randn({2, kBefore + kNew, 8});
+  const at::Tensor times = at::ones({kBefore + kNew}, at::kLong);
+  times[kCopied] = copies;
+  const at::Tensor slot = at::repeat_interleave(times);
+  const at::Tensor many_k = k.index_select(1, slot);
+  const at::Tensor many_v = v.index_select(1, slot);
+
+  AttentionView one = context(temperature, 1, kBefore);
+  one.slots_before = kBefore;
+  one.log_bias = at::log(times.to(at::kFloat));
+  one.mask = make_mask(one, kNew, kGroup, q.options());
+  AttentionView many = context(temperature, 1, kBefore + copies - 1);
+  many.slots_before = kBefore + copies - 1;
+  many.mask = make_mask(many, kNew, kGroup, q.options());
+  const auto apart = [](const at::Tensor& a, const at::Tensor& b) {
+    return (a - b).abs().max().item<double>();
+  };
+  CHECK(apart(attend(q, k, v, one), attend(q, many_k, many_v, many)) <= 1e-6);
+  for (int64_t head = 0; head < 2; ++head) {
+    const at::Tensor heads = q[kNew - 1].narrow(0, head * kGroup, kGroup);
+    CHECK(apart(attend_row(heads, k[head], v[head], one),
+                attend_row(heads, many_k[head], many_v[head], many)) <= 1e-6);
+  }
 }
 
 TEST_CASE("attention: grouped heads with a prefix equal the loop over heads",

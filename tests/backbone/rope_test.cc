@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "alluvium/core/error.h"
+#include "alluvium/core/random.h"
 #include "support/catch.h"
 
 namespace alluvium::backbone {
@@ -48,12 +49,63 @@ TEST_CASE("rope: products depend on the distance of positions only", "[backbone]
   CHECK_THAT(far.item<double>(), Catch::Matchers::WithinAbs(3.472513, 1e-5));
 }
 
+TEST_CASE("rope: a query and a key moved together keep their product",
+          "[backbone][rope][property]") {
+  const auto seed = GENERATE(range(0U, 20U));
+  CAPTURE(seed);
+  constexpr int64_t kContext = 8192;
+  static const Rope rope(64, 1e5, kContext);
+  at::manual_seed(seed);
+  const at::Tensor q = at::randn({1, 1, 64});
+  const at::Tensor k = at::randn({1, 1, 64});
+  const auto product = [&](int64_t query_at, int64_t key_at) {
+    const auto turned = [&](const at::Tensor& states, int64_t position) {
+      return rope.rotate(states, at::tensor({position}, at::kLong)).flatten();
+    };
+    return turned(q, query_at).dot(turned(k, key_at)).item<double>();
+  };
+  Random random(seed);
+  const auto below = [&](int64_t limit) {
+    return static_cast<int64_t>(random.below(static_cast<uint64_t>(limit)));
+  };
+  for (int round = 0; round < 10; ++round) {
+    const int64_t offset = below(kContext);
+    const int64_t s = below(kContext - offset);
+    const int64_t t = below(kContext - offset);
+    CAPTURE(offset, s, t);
+    CHECK_THAT(product(s + offset, t + offset), Catch::Matchers::WithinAbs(product(s, t), 1e-4));
+  }
+}
+
+// Two keys of an evicted stretch, at 1 and 2, stand as their mean; the stretch may be moved as a whole.
+TEST_CASE("rope: a mean of turned keys turns as the keys do", "[backbone][rope][oracle]") {
+  const Rope rope(4, 1e5, 64);
+  const std::vector<float> first = {1, 0, 0.5F, 0.2F};
+  const std::vector<float> second = {0.5F, 0.1F, 1, 0.3F};
+  const at::Tensor mean = (rotated(rope, first, 1) + rotated(rope, second, 2)) / 2;
+  check_row(mean, {-0.498902, 0.048734, 0.575062, 0.250313});
+  const at::Tensor moved =
+      rope.rotate(mean.view({1, 1, 4}), at::tensor({int64_t{9}}, at::kLong)).flatten();
+  const std::vector<double> expected = {0.217571, 0.041591, -0.729563, 0.251598};
+  check_row(moved, expected);
+  check_row((rotated(rope, first, 10) + rotated(rope, second, 11)) / 2, expected);
+}
+
 TEST_CASE("rope: inverse frequencies of SmolLM2 and Llama 3", "[backbone][rope][oracle]") {
+  const auto four = Rope(4, 1e5, 1).inverse_frequencies();
+  REQUIRE(four.size() == 2);
+  CHECK(four[0] == 1);
+  CHECK_THAT(four[1], Catch::Matchers::WithinRel(0.00316227766, 1e-8));
   const auto smol = Rope(64, 1e5, 1).inverse_frequencies();
+  REQUIRE(smol.size() == 32);
+  CHECK(smol[0] == 1);
   CHECK_THAT(smol[1], Catch::Matchers::WithinRel(0.697830585, 1e-8));
+  CHECK_THAT(smol[2], Catch::Matchers::WithinRel(0.486967525, 1e-8));
   CHECK_THAT(smol[15], Catch::Matchers::WithinRel(0.00453158364, 1e-8));
+  CHECK_THAT(smol[16], Catch::Matchers::WithinRel(0.00316227766, 1e-8));
   CHECK_THAT(smol[31], Catch::Matchers::WithinRel(1.43301257e-05, 1e-8));
   const auto llama = Rope(128, 5e5, 1).inverse_frequencies();
+  CHECK(llama[0] == 1);
   CHECK_THAT(llama[1], Catch::Matchers::WithinRel(0.814617234, 1e-8));
   CHECK_THAT(llama[63], Catch::Matchers::WithinRel(2.45514079e-06, 1e-8));
 }

@@ -12,11 +12,24 @@
 #include "alluvium/memory_bank/kv_record.h"
 #include "bank_fixtures.h"
 #include "support/catch.h"
+#include "support/checkpoint_writers.h"
 #include "support/paths.h"
 #include "support/synthetic_checkpoint.h"
 #include "tiny_model.h"
 
 namespace alluvium::tests {
+namespace {
+
+/// A GGUF file that differs in its rotary base alone.
+std::string with_rope_base(std::string file, float base) {
+  const std::string key = "llama.rope.freq_base";
+  const std::size_t at = file.find(key) + key.size() + sizeof(uint32_t);  // after the value's type
+  REQUIRE(bytes_of<float>({10000}) == file.substr(at, sizeof(base)));
+  return file.replace(at, sizeof(base), bytes_of<float>({base}));
+}
+
+}  // namespace
+
 TEST_CASE("codecs: one document answers as if it had been read", "[memory_bank][codec]") {
   const TinyModel model;
   const std::string name = GENERATE("text", "kv");
@@ -197,6 +210,10 @@ TEST_CASE("codecs: every part of the fingerprint changes it, load-time settings 
   CHECK(differs([](CodecOptions& o) { o.budget = "uniform"; }));
   CHECK(differs([](CodecOptions& o) { o.key_bits = 2; }));
   CHECK(differs([](CodecOptions& o) { o.value_bits = 3; }));
+  CHECK(differs([](CodecOptions& o) { o.boundary_bits = 4; }));
+  CHECK(differs([](CodecOptions& o) { o.key_group = 16; }));
+  CHECK(differs([](CodecOptions& o) { o.scale_bits = 8; }));
+  CHECK(differs([](CodecOptions& o) { o.merge = "values"; }));
   CHECK_FALSE(differs([](CodecOptions& o) {
     o.observer = "repeat";
     o.budget = "global";
@@ -211,12 +228,23 @@ TEST_CASE("codecs: every part of the fingerprint changes it, load-time settings 
   const CodecContext other_tokenizer{model.decoder.get(), &pairs, &model.prefix, {}};
   CHECK(model.registry.make("kv", other_tokenizer)->fingerprint() != kv->fingerprint());
 
+  const auto of_decoder = [&](const std::string& path, at::ScalarType dtype) {
+    const auto checkpoint = backbone::open_checkpoint(path);
+    backbone::DevicePolicy policy = backbone::reference_policy();
+    policy.dtype = dtype;
+    const auto decoder = backbone::load_decoder(*checkpoint, policy);
+    return model.registry
+        .make("kv", CodecContext{decoder.get(), model.tokenizer.get(), &model.prefix, {}})
+        ->fingerprint();
+  };
+  CHECK(of_decoder(model.path, at::kFloat) == kv->fingerprint());
+  CHECK(of_decoder(model.path, at::kBFloat16) != kv->fingerprint());
   const TemporaryDirectory directory;
-  const auto checkpoint =
-      backbone::open_checkpoint(write_tiny_llama_gguf(directory.path(), 6));  // other weights
-  const auto decoder = backbone::load_decoder(*checkpoint, backbone::reference_policy());
-  const CodecContext other_model{decoder.get(), model.tokenizer.get(), &model.prefix, {}};
-  CHECK(model.registry.make("kv", other_model)->fingerprint() != kv->fingerprint());
+  const std::string other_weights = write_tiny_llama_gguf(directory.path(), 6);
+  CHECK(of_decoder(other_weights, at::kFloat) != kv->fingerprint());
+  const std::string other_base = directory.path() + "/other_base.gguf";
+  write_file(other_base, with_rope_base(read_file(model.path), 20000));
+  CHECK(of_decoder(other_base, at::kFloat) != kv->fingerprint());
 }
 
 TEST_CASE("codecs: a memory of another fingerprint is not attended to", "[memory_bank][codec]") {

@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 #include <vector>
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 
@@ -11,6 +11,7 @@
 #include "alluvium/core/random.h"
 #include "kv/budget.h"
 #include "support/catch.h"
+#include "support/thread_count.h"
 
 namespace alluvium::memory_bank {
 namespace {
@@ -78,7 +79,64 @@ TEST_CASE("budget: a pyramid falls evenly and keeps the mean", "[memory_bank][kv
   CHECK(share_rows(random_scores(1, 3, 1, 100), options) == Counts{100, 80, 60});
 }
 
-TEST_CASE("budget: kept rows rise, are no row twice, and are as many as was asked for",
+TEST_CASE("budget: each way of sharing keeps exactly as many rows as its rule says",
+          "[memory_bank][kv][budget][property]") {
+  const auto seed = GENERATE(range(0U, 5U));
+  const double keep = GENERATE(0.05, 0.3, 0.5, 0.7, 1.0);
+  const int64_t n = GENERATE(1, 9, 33, 150, 401);
+  const int64_t masked = GENERATE(0, 30);
+  CAPTURE(seed, keep, n, masked);
+  constexpr int64_t kLayers = 3;
+  constexpr int64_t kHeads = 2;
+  constexpr int64_t kFloor = 8;
+  BudgetOptions options{.budget = "", .keep = keep, .floor_rows = kFloor, .keep_mask = {}};
+  options.keep_mask.assign(static_cast<std::size_t>(n), 0);
+  std::fill_n(options.keep_mask.begin(), std::min(n, masked), uint8_t{1});
+  const int64_t least = std::min(n, std::max(kFloor, masked));
+  const at::Tensor scores = random_scores(seed, kLayers, kHeads, n);
+  const auto share = [&](const char* budget) {
+    options.budget = budget;
+    return share_rows(scores, options);
+  };
+  const auto rounded = [&](int64_t parts) {
+    return std::llround(keep * static_cast<double>(parts * n));
+  };
+  const auto total = [](const Counts& counts) {
+    return std::accumulate(counts.begin(), counts.end(), int64_t{0});
+  };
+
+  CHECK(share("uniform") == Counts(kLayers * kHeads, std::clamp<int64_t>(rounded(1), least, n)));
+
+  const Counts global = share("global");
+  CHECK(total(global) == std::max<int64_t>(rounded(kLayers * kHeads), kLayers * kHeads * least));
+  CHECK(*std::min_element(global.begin(), global.end()) >= least);
+
+  const Counts curves = share("curves");
+  const auto fifth = std::ceil(0.2 * keep * static_cast<double>(n));
+  const int64_t floor = std::min(n, std::max({int64_t{16}, static_cast<int64_t>(fifth), least}));
+  int64_t of_layers = 0;
+  for (std::size_t layer = 0; layer < kLayers; ++layer) {
+    const int64_t rows = curves[layer * kHeads];
+    CHECK(curves[layer * kHeads + 1] == rows);
+    CHECK(rows >= floor);
+    of_layers += rows;
+  }
+  CHECK(of_layers == std::max<int64_t>(rounded(kLayers), kLayers * floor));
+}
+
+TEST_CASE("budget: curves leave a layer that scores nothing no less than its floor",
+          "[memory_bank][kv][budget]") {
+  // Of 3 layers of 150 rows 0.7 are 315. A fifth of a layer's 105 are 21, the others share 294.
+  const at::Tensor scores = random_scores(4, 3, 2, 150).add_(1);
+  scores[1].zero_();
+  const BudgetOptions options{.budget = "curves", .keep = 0.7, .floor_rows = 8, .keep_mask = {}};
+  const Counts counts = share_rows(scores, options);
+  CHECK(counts[2] == 21);
+  CHECK(counts[3] == 21);
+  CHECK(counts[0] + counts[4] == 294);
+}
+
+TEST_CASE("budget: kept rows rise, are no row twice, and are the same on any number of threads",
           "[memory_bank][kv][budget][property]") {
   const auto seed = GENERATE(range(0U, 10U));
   const std::string budget = GENERATE("global", "curves", "uniform", "pyramid");
@@ -96,22 +154,16 @@ TEST_CASE("budget: kept rows rise, are no row twice, and are as many as was aske
   }
   for (const Counts& tokens : kept_tokens(kept)) {
     CHECK(static_cast<int64_t>(tokens.size()) >= std::min<int64_t>(8, n));
-    CHECK(std::is_sorted(tokens.begin(), tokens.end()));
-    CHECK(std::adjacent_find(tokens.begin(), tokens.end()) == tokens.end());
+    CHECK(std::adjacent_find(tokens.begin(), tokens.end(), std::greater_equal<>()) == tokens.end());
     CHECK(tokens.front() == 0);
     CHECK(tokens.back() == n - 1);
   }
-  const int64_t rows = std::accumulate(kept.counts.begin(), kept.counts.end(), int64_t{0});
-  if (budget == "global" && keep * static_cast<double>(n) >= 8) {
-    CHECK(rows == std::llround(keep * static_cast<double>(6 * n)));
+  for (const int threads : {1, 2, 4}) {
+    const tests::ThreadCount count(threads);
+    const KeptRows again = choose_rows(scores, options);
+    CHECK(again.counts == kept.counts);
+    CHECK(kept_tokens(again) == kept_tokens(kept));
   }
-  // The same again, and on one thread.
-  const int threads = at::get_num_threads();
-  at::set_num_threads(1);
-  const KeptRows again = choose_rows(scores, options);
-  at::set_num_threads(threads);
-  CHECK(again.counts == kept.counts);
-  CHECK(kept_tokens(again) == kept_tokens(kept));
 }
 
 TEST_CASE("budget: of equal scores the first tokens are kept, and the mask before any",

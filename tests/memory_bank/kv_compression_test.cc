@@ -1,16 +1,20 @@
 // The kv codec with evicted and quantised memories, on the tiny Llama.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 
-#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
 #include "alluvium/core/error.h"
 #include "alluvium/core/random.h"
+#include "alluvium/memory_bank/kv_codec.h"
 #include "alluvium/memory_bank/kv_record.h"
 #include "bank_fixtures.h"
+#include "kv/budget.h"
 #include "kv/observer.h"
+#include "record_directory.h"
+#include "support/thread_count.h"
 #include "tiny_model.h"
 
 namespace alluvium::tests {
@@ -41,14 +45,36 @@ std::shared_ptr<const Memory> through_record(const Memory& memory) {
 TEST_CASE("kv: keeping every row is the identity for every observer", "[memory_bank][kv]") {
   const TinyModel model;
   const std::string observer = GENERATE(from_range(memory_bank::observer_names()));
-  CAPTURE(observer);
+  const std::string budget = GENERATE("global", "curves", "uniform", "pyramid");
+  CAPTURE(observer, budget);
   const std::vector<Chunk> chunks = {chunk_of(10, 80)};
-  const auto plain = model.make("kv")->compress(chunks);
-  const auto kept = model.make("kv", evicting(observer, 1.0))->compress(chunks);
-  CHECK(kept[0].kept.everything());
-  CHECK(kept[0].fingerprint == plain[0].fingerprint);
-  CHECK(same_bits(kept[0].keys, plain[0].keys));
-  CHECK(same_bits(kept[0].values, plain[0].values));
+  const Memory plain = model.make("kv")->compress(chunks)[0];
+  const auto keeping = [&](double keep) {
+    CodecOptions options = evicting(observer, keep);
+    options.budget = budget;
+    return model.context(options);
+  };
+  const auto check_whole = [&](const Memory& memory) {
+    CHECK(memory.kept.everything());
+    CHECK(same_bits(memory.keys, plain.keys));
+    CHECK(same_bits(memory.values, plain.values));
+  };
+
+  // What an observer said while another share was asked for, shared out whole.
+  const auto reading = make_kv_stages(keeping(0.5))->observe(chunks)[0];
+  const at::Tensor scores = reading.rows.scores;
+  REQUIRE(scores.sizes() == at::IntArrayRef{TinyLlama::kLayers, TinyLlama::kKvHeads, 80});
+  const memory_bank::BudgetOptions all{
+      .budget = budget, .keep = 1.0, .floor_rows = 8, .keep_mask = {}};
+  CHECK(share_rows(scores, all) ==
+        std::vector<int64_t>(TinyLlama::kLayers * TinyLlama::kKvHeads, 80));
+  CHECK(choose_rows(scores, all).everything());
+  check_whole(make_kv_stages(keeping(1.0))->keep(chunks[0], reading));
+  // A share that rounds to every row takes the whole way: observer, budget, rows.
+  const auto nearly = model.registry.make("kv", keeping(0.999));
+  check_whole(nearly->compress(chunks)[0]);
+  CHECK(nearly->fingerprint() != plain.fingerprint);
+  CHECK(model.registry.make("kv", keeping(1.0))->fingerprint() == plain.fingerprint);
 }
 
 TEST_CASE("kv: every observer keeps the rows asked for, the same ones each time",
@@ -65,30 +91,49 @@ TEST_CASE("kv: every observer keeps the rows asked for, the same ones each time"
   CHECK(together[1].kept.everything());  // too short to lose a row
   for (const std::size_t i : {0U, 2U}) {
     const Memory& memory = together[i];
-    REQUIRE(memory.kept.counts.size() == TinyLlama::kLayers * TinyLlama::kKvHeads);
-    const int64_t rows =
-        std::accumulate(memory.kept.counts.begin(), memory.kept.counts.end(), int64_t{0});
+    const std::vector<int64_t>& counts = memory.kept.counts;
+    REQUIRE(counts.size() == TinyLlama::kLayers * TinyLlama::kKvHeads);
+    const int64_t rows = std::accumulate(counts.begin(), counts.end(), int64_t{0});
     CHECK(memory.keys.size(0) == rows);
     CHECK(memory.kept.positions.numel() == rows);
-    const double all = static_cast<double>(memory.kept.counts.size()) *
-                       static_cast<double>(chunks[i].tokens.size());
-    // What must be kept lifts the last layers of a pyramid.
-    CHECK(std::abs(static_cast<double>(rows) / all - 0.4) < (budget == "pyramid" ? 0.12 : 0.02));
+    // No floor and no mask reaches 0.4 of these chunks.
+    const auto of_head = 0.4 * static_cast<double>(chunks[i].tokens.size());
+    if (budget == "global") {
+      CHECK(rows == std::llround(4 * of_head));
+    } else {
+      CHECK(counts[0] == counts[1]);
+      CHECK(counts[2] == counts[3]);
+    }
+    if (budget == "uniform") {
+      CHECK(counts == std::vector<int64_t>(4, std::llround(of_head)));
+    }
+    if (budget == "curves") {
+      CHECK(counts[0] + counts[2] == std::llround(2 * of_head));
+      CHECK(std::min(counts[0], counts[2]) >= 16);
+    }
+    if (budget == "pyramid") {
+      CHECK(counts[0] > counts[2]);
+      // What must be kept lifts the last layer.
+      CHECK(std::abs(static_cast<double>(rows) / (10 * of_head) - 0.4) < 0.12);
+    }
     const auto* position = memory.kept.positions.const_data_ptr<int64_t>();
-    for (const int64_t count : memory.kept.counts) {
+    for (const int64_t count : counts) {
       CHECK(count >= 8);
       for (int64_t first = 0; first < 4; ++first) {
         CHECK(position[first] == first);  // the chunk's first rows
       }
-      CHECK(std::is_sorted(position, position + count));
+      CHECK(std::adjacent_find(position, position + count, std::greater_equal<>()) ==
+            position + count);
+      CHECK(position[count - 1] < memory.length());
       position += count;
     }
-    const int threads = at::get_num_threads();
-    at::set_num_threads(1);
-    const auto alone = codec->compress(std::span(chunks).subspan(i, 1));
-    at::set_num_threads(threads);
-    CHECK(alone[0].kept.counts == memory.kept.counts);
-    CHECK(same_bits(alone[0].kept.positions, memory.kept.positions));
+    for (const int threads : {1, 2, 4}) {
+      const ThreadCount count(threads);
+      CAPTURE(threads);
+      const auto alone = codec->compress(std::span(chunks).subspan(i, 1));
+      CHECK(alone[0].kept.counts == counts);
+      CHECK(same_bits(alone[0].kept.positions, memory.kept.positions));
+    }
   }
 }
 
@@ -179,13 +224,77 @@ TEST_CASE("kv: what compress gives is what its record gives", "[memory_bank][kv]
   }
 }
 
+TEST_CASE("kv: narrow numbers in every layer, of kept rows or all, are what their record gives",
+          "[memory_bank][kv][record]") {
+  const TinyModel model;
+  CodecOptions options;
+  options.key_bits = GENERATE(2, 3, 4);
+  options.value_bits = GENERATE(2, 3, 4);
+  options.boundary_bits = 2;  // the tiny model has no layers but boundary layers
+  options.scale_bits = GENERATE(8, 16);
+  options.keep = GENERATE(0.4, 1.0);
+  CAPTURE(options.key_bits, options.value_bits, options.scale_bits, options.keep);
+  const auto codec = model.make("kv", options);
+  const auto memory =
+      std::make_shared<const Memory>(codec->compress(std::vector{chunk_of(10, 89)})[0]);
+  const LayerBits bits{options.key_bits, options.value_bits};
+  CHECK(layer_bits(encode_record(*memory)) == std::vector<LayerBits>(TinyLlama::kLayers, bits));
+  const auto read = through_record(*memory);
+  CHECK(same_memory(*read, *memory));
+  CHECK(read->kept.everything() == (options.keep == 1.0));
+  CHECK(difference(model.ask(codec->to_prefix(std::vector{read}, 10)),
+                   model.ask(codec->to_prefix(std::vector{memory}, 10))) == 0);
+}
+
+TEST_CASE("kv: a chunk with a number that cannot be stored becomes no memory",
+          "[memory_bank][kv]") {
+  const TinyModel model;
+  const std::vector<Chunk> chunks = {chunk_of(10, 90)};
+  CodecOptions options;
+  std::vector<double> refused = {NAN, INFINITY, -INFINITY};
+  double largest = 65504;
+  SECTION("as computed") { largest = 3e38; }
+  SECTION("as computed, some rows evicted") {
+    options = evicting("random", 0.4);
+    largest = 3e38;
+  }
+  SECTION("in float16") { options.key_bits = options.value_bits = 16; }
+  SECTION("in float16, some rows evicted") {
+    options = evicting("random", 0.4);
+    options.key_bits = options.value_bits = 16;
+  }
+  SECTION("in 8 bits") { options = preset("safe"); }
+  SECTION("in 3 bits, some rows evicted") { options = preset("tiny"); }
+  if (largest < 1e5) {
+    refused.insert(refused.end(), {65536, -1e6});
+  }
+  const auto stages = make_kv_stages(model.context(options));
+  const auto reading = stages->observe(chunks)[0];
+  const auto keep_with = [&](const char* where, double number) {
+    auto other = reading;
+    at::Tensor& tensor = std::string(where) == "keys" ? other.keys : other.values;
+    tensor = tensor.clone();
+    tensor[1][0][2][5] = number;  // of a row that is always kept
+    return stages->keep(chunks[0], other);
+  };
+  for (const char* where : {"keys", "values"}) {
+    for (const double number : refused) {
+      CAPTURE(where, number);
+      CHECK_THROWS_AS(keep_with(where, number), NumericError);
+    }
+    CHECK_NOTHROW(keep_with(where, largest));
+    CHECK_NOTHROW(keep_with(where, -largest));
+  }
+}
+
 TEST_CASE("kv: a changed byte anywhere in a compressed record is found",
           "[memory_bank][kv][record][property]") {
   const TinyModel model;
   CodecOptions options = preset("compact");
-  options.key_bits = options.value_bits = 3;
+  options.key_bits = options.value_bits = options.boundary_bits = 3;
   const auto record =
       encode_record(model.make("kv", options)->compress(std::vector{chunk_of(10, 90)})[0]);
+  REQUIRE(layer_bits(record) == std::vector<LayerBits>(TinyLlama::kLayers, {3, 3}));
   Random random(5);
   for (std::size_t at = 0; at < record.size(); ++at) {
     auto damaged = record;

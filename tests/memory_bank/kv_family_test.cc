@@ -11,8 +11,24 @@ namespace alluvium::tests {
 namespace {
 
 memory_bank::KvFamily make_family(const TinyModel& model, const CodecOptions& options) {
-  return memory_bank::KvFamily(
-      CodecContext{model.decoder.get(), model.tokenizer.get(), &model.prefix, options});
+  return memory_bank::KvFamily(model.context(options));
+}
+
+/// The first of some chunks whose gap under the settings in force is as wanted.
+template <class Wanted>
+Chunk chunk_with(const memory_bank::KvFamily& family, Wanted wanted) {
+  for (TokenId first = 1; first < TinyLlama::kVocabulary; ++first) {
+    const Chunk chunk = chunk_of(first, 100);
+    if (wanted(*family.compress(std::vector{chunk}).front().origin.quality_gap)) {
+      return chunk;
+    }
+  }
+  FAIL("no chunk has such a gap");
+  return {};
+}
+
+Chunk losing_chunk(const memory_bank::KvFamily& family) {
+  return chunk_with(family, [](double gap) { return gap > 0; });
 }
 
 TEST_CASE("kv family: a memory is what the preset in force makes, under its fingerprint",
@@ -111,28 +127,93 @@ TEST_CASE("quality gap: none for lossless memories, more the less is kept",
   CHECK_FALSE(make_family(model, safe).compress(tiny)[0].origin.quality_gap.has_value());
 }
 
-TEST_CASE("quality gate: the worst share is stored with the next larger preset",
+TEST_CASE("quality gate: with few gaps known nothing is stored richer, and switching forgets them",
           "[memory_bank][kv][family]") {
   const TinyModel model;
   CodecOptions options;
   options.preset = "tiny";
   options.richer_share = 0.1;
   memory_bank::KvFamily family = make_family(model, options);
-  const std::vector<Chunk> chunk = {chunk_of(9, 100)};
-  const double gap = *family.compress(chunk).front().origin.quality_gap;
-  // Too few are known.
-  CHECK(family.compress(chunk).front().origin.preset == "tiny");
-  family.recall_gaps(std::vector<double>(200, gap + 1));
-  CHECK(family.compress(chunk).front().origin.preset == "tiny");
-  family.recall_gaps(std::vector<double>(1000, -10));
-  const Memory memory = family.compress(chunk).front();
-  const bool loses = gap > 0;
-  CHECK(memory.origin.preset == (loses ? "compact" : "tiny"));
-  CHECK(memory.origin.aim == family.aim());
-  CHECK((memory.fingerprint != family.aim()) == loses);
-  // Switching begins anew.
+  const std::vector<Chunk> chunk = {losing_chunk(family)};
+  const auto kept_as = [&] { return family.compress(chunk).front().origin.preset; };
   family.switch_to("compact");
-  CHECK(family.compress(chunk).front().origin.preset == "compact");
+  family.switch_to("tiny");  // what losing_chunk() measured is forgotten
+  family.recall_gaps(std::vector<double>(19, -10));
+  CHECK(kept_as() == "tiny");  // 19 were known
+  CHECK(kept_as() == "compact");
+  family.switch_to("compact");
+  CHECK(kept_as() == "compact");
+  family.switch_to("tiny");
+  CHECK(kept_as() == "tiny");
+}
+
+// Of the gaps u, 2 u, ... 1000 u a share of 0.01 takes those past the 991st.
+TEST_CASE("quality gate: the chunks past the worst share's bound are stored richer, and no others",
+          "[memory_bank][kv][family]") {
+  const TinyModel model;
+  CodecOptions options;
+  options.preset = "tiny";
+  options.richer_share = 0.01;
+  memory_bank::KvFamily family = make_family(model, options);
+  std::vector<Chunk> chunks;
+  std::vector<double> gaps;
+  for (TokenId first = 1; first < 17; ++first) {
+    const Chunk chunk = chunk_of(first, 90 + static_cast<std::size_t>(first));
+    const double gap = *family.compress(std::vector{chunk}).front().origin.quality_gap;
+    if (gap > 0) {
+      chunks.push_back(chunk);
+      gaps.push_back(gap);
+    }
+  }
+  REQUIRE(chunks.size() >= 4);
+  std::vector<double> sorted = gaps;
+  std::sort(sorted.begin(), sorted.end());
+  const std::size_t below = sorted.size() / 2;
+  const double bound = (sorted[below - 1] + sorted[below]) / 2;
+  std::vector<double> known;
+  for (int i = 1; i <= 1000; ++i) {
+    known.push_back(bound * i / 991);
+  }
+  CodecOptions compact = options;
+  compact.preset = "compact";
+  compact.richer_share = 0;
+  const memory_bank::KvFamily next_larger = make_family(model, compact);
+  std::size_t richer = 0;
+  double lost = 0;
+  double would_have_lost = 0;
+  for (std::size_t i = 0; i < chunks.size(); ++i) {
+    CAPTURE(i, gaps[i], bound);
+    family.recall_gaps(known);  // a thousand are remembered: these
+    const Memory memory = family.compress(std::vector{chunks[i]}).front();
+    CHECK(memory.origin.aim == family.aim());
+    if (gaps[i] > bound) {
+      ++richer;
+      CHECK(memory.origin.preset == "compact");
+      const Memory alone = next_larger.compress(std::vector{chunks[i]}).front();
+      CHECK(memory.fingerprint == alone.fingerprint);
+      CHECK(memory.origin.quality_gap == alone.origin.quality_gap);
+      lost += *memory.origin.quality_gap;
+      would_have_lost += gaps[i];
+    } else {
+      CHECK(memory.origin.preset == "tiny");
+      CHECK(memory.fingerprint == family.aim());
+      CHECK(*memory.origin.quality_gap == gaps[i]);
+    }
+  }
+  CHECK(richer == sorted.size() - below);
+  CHECK(lost < would_have_lost);  // one chunk of random weights may lose more
+}
+
+TEST_CASE("quality gate: a chunk that loses nothing is not stored richer, however well others do",
+          "[memory_bank][kv][family]") {
+  const TinyModel model;
+  CodecOptions options;
+  options.preset = "tiny";
+  options.richer_share = 0.1;
+  memory_bank::KvFamily family = make_family(model, options);
+  const std::vector<Chunk> chunk = {chunk_with(family, [](double gap) { return gap <= 0; })};
+  family.recall_gaps(std::vector<double>(1000, -10));
+  CHECK(family.compress(chunk).front().origin.preset == "tiny");
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <span>
 #include <vector>
 
 #include <c10/util/BFloat16.h>
@@ -75,9 +76,23 @@ TEST_CASE("quantise: a key channel by hand", "[memory_bank][kv][quantise]") {
   for (std::size_t i = 0; i < 4; ++i) {
     CHECK_THAT(back[i], WithinAbs(expected[i], 2e-3));
   }
+  // The largest error is that of 0.2 and 0.9, less than half a step.
+  double largest = 0;
+  for (std::size_t i = 0; i < 4; ++i) {
+    largest = std::max(largest, std::abs(static_cast<double>(back[i]) - channel[i]));
+  }
+  CHECK_THAT(largest, WithinAbs(0.1, 2e-3));
+  CHECK(largest <= 3.5 / 15 / 2);
   const Bytes eight = quantised_keys(channel, 4, 32, 8);
+  CHECK(half_at(eight, 0) == c10::Half(0.01372549F).x);
+  CHECK(half_at(eight, 1) == c10::Half(-1.3F).x);
   for (const auto& [row, code] : {std::pair{0, 0}, {1, 109}, {2, 160}, {3, 255}}) {
     CHECK(static_cast<int>(eight[4 + row]) == code);
+  }
+  const auto finer = decoded_keys(eight, 4, 1, 32, 8);
+  const std::vector<double> near = {-1.3, 0.196078, 0.896078, 2.2};
+  for (std::size_t i = 0; i < 4; ++i) {
+    CHECK_THAT(finer[i], WithinAbs(near[i], 1e-3));
   }
 }
 
@@ -85,8 +100,61 @@ TEST_CASE("quantise: a value row by hand, two codes a byte, the first in the low
           "[memory_bank][kv][quantise]") {
   const Bytes bytes = quantised_values({-1, -0.2F, 0.05F, 2}, 1, 4);
   REQUIRE(bytes.size() == 4 + 2);
+  CHECK(half_at(bytes, 0) == c10::Half(0.2F).x);
+  CHECK(half_at(bytes, 1) == c10::Half(-1.0F).x);
   CHECK(bytes[4] == std::byte{0x40});
   CHECK(bytes[5] == std::byte{0xF5});
+  // 0.2 in float16 is 0.19995: fifteen of them are 2 - 0.0007 above -1.
+  const auto back = decoded_values(bytes, 1, 4, 4);
+  const std::vector<double> expected = {-1, -0.2, 0, 2};
+  for (std::size_t i = 0; i < 4; ++i) {
+    CHECK_THAT(back[i], WithinAbs(expected[i], 1e-3));
+  }
+}
+
+TEST_CASE("quantise: codes stand bit after bit, the first lowest, each row on bytes of its own",
+          "[memory_bank][kv][quantise][property]") {
+  const int64_t bits = GENERATE(2, 3, 4, 8);
+  const int64_t rows = GENERATE(2, 5, 33);
+  const int64_t channels = GENERATE(2, 3, 5, 7, 8, 65);
+  CAPTURE(bits, rows, channels);
+  Random random(static_cast<uint64_t>(rows * 100 + channels));
+  const auto levels = static_cast<uint64_t>((1 << bits) - 1);
+  std::vector<float> codes;
+  for (int64_t i = 0; i < rows * channels; ++i) {
+    codes.push_back(static_cast<float>(random.below(levels + 1)));
+  }
+  // With a 0 and the highest code in each row and channel the scale is 1, the minimum 0, and a number
+  // its own code.
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < channels; ++c) {
+      if (r % 2 == c % 2 && (r < 2 || c < 2)) {
+        codes[r * channels + c] = 0;
+      } else if (r < 2 || c < 2) {
+        codes[r * channels + c] = static_cast<float>(levels);
+      }
+    }
+  }
+  const auto row_bytes = static_cast<std::size_t>((channels * bits + 7) / 8);
+  const auto check_codes = [&](std::span<const std::byte> packed) {
+    REQUIRE(packed.size() == static_cast<std::size_t>(rows) * row_bytes);
+    for (int64_t r = 0; r < rows; ++r) {
+      for (std::size_t bit = 0; bit < 8 * row_bytes; ++bit) {
+        const auto channel = static_cast<int64_t>(bit) / bits;
+        const auto code = channel < channels ? static_cast<unsigned>(codes[r * channels + channel])
+                                             : 0U;  // what fills up the last byte
+        const auto byte = packed[static_cast<std::size_t>(r) * row_bytes + bit / 8];
+        REQUIRE((static_cast<unsigned>(byte) >> (bit % 8) & 1U) ==
+                (code >> (static_cast<int64_t>(bit) % bits) & 1U));
+      }
+    }
+  };
+  const Bytes keys = quantised_keys(codes, rows, 64, bits);
+  check_codes(std::span(keys).subspan(static_cast<std::size_t>(4 * channels)));
+  CHECK(decoded_keys(keys, rows, channels, 64, bits) == codes);
+  const Bytes values = quantised_values(codes, rows, bits);
+  check_codes(std::span(values).subspan(static_cast<std::size_t>(4 * rows)));
+  CHECK(decoded_values(values, rows, channels, bits) == codes);
 }
 
 TEST_CASE("quantise: the last group of rows has a range of its own",
@@ -148,22 +216,55 @@ TEST_CASE("quantise: the error stays under half a step and what float16 rounds",
   }
 }
 
+// Of scales in 16 bits. The lowest number must meet code 0 and the highest the highest code, or what was
+// decoded has another range than the scale was made for. Rounding the minimum moves codes by at most
+// levels / (2 range) minimum steps and rounding the scale by levels / 2048, which must stay under a
+// half: up to 4 bits a range of 64 float16 steps of the minimum is enough, 8 bits need 340. The scale
+// must be a normal float16, at least 2^-14.
 TEST_CASE("quantise: what was decoded is quantised to the same bytes",
           "[memory_bank][kv][quantise][property]") {
+  const auto seed = GENERATE(range(0U, 5U));
   const int64_t bits = GENERATE(2, 3, 4, 8);
-  CAPTURE(bits);
-  Random random(7);
-  std::vector<float> x;
-  for (int64_t i = 0; i < 40 * 8; ++i) {
-    x.push_back(static_cast<float>(4 * random.normal()));
+  const int64_t rows = GENERATE(5, 33, 64, 71);
+  const int64_t channels = GENERATE(5, 64);
+  constexpr int64_t kGroup = 32;
+  CAPTURE(seed, bits, rows, channels);
+  Random random(seed);
+  const double narrowest = bits == 8 ? 341 : 65;
+  struct Line {
+    double lowest;
+    double range;
+  };
+  const auto draw_line = [&] {
+    const double lowest = (random.below(2) == 0 ? 1 : -1) * std::pow(10, 3 * random.uniform() - 1);
+    return Line{lowest, half_step(lowest) * narrowest * std::pow(30, random.uniform())};
+  };
+  /// A number of the line; its ends are met at places 0 and 1.
+  const auto draw = [&](const Line& line, int64_t place) {
+    const double share = place == 0 ? 0 : place == 1 ? 1 : random.uniform();
+    return static_cast<float>(line.lowest + share * line.range);
+  };
+  std::vector<float> keys(static_cast<std::size_t>(rows * channels));
+  std::vector<float> values(keys.size());
+  for (int64_t c = 0; c < channels; ++c) {
+    Line line{};
+    for (int64_t r = 0; r < rows; ++r) {
+      line = r % kGroup == 0 ? draw_line() : line;
+      keys[r * channels + c] = draw(line, r % kGroup);
+    }
   }
-  const Bytes once = quantised_values(x, 40, bits);
-  const auto back = decoded_values(once, 40, 8, bits);
-  const auto again = decoded_values(quantised_values(back, 40, bits), 40, 8, bits);
-  for (std::size_t i = 0; i < back.size(); ++i) {
-    // The highest code may stand a float16 step beside the range it was made from.
-    CHECK_THAT(again[i], WithinAbs(back[i], 0.02));
+  for (int64_t r = 0; r < rows; ++r) {
+    const Line line = draw_line();
+    for (int64_t c = 0; c < channels; ++c) {
+      values[r * channels + c] = draw(line, c);
+    }
   }
+  const Bytes key_bytes = quantised_keys(keys, rows, kGroup, bits);
+  const auto keys_again = decoded_keys(key_bytes, rows, channels, kGroup, bits);
+  CHECK((quantised_keys(keys_again, rows, kGroup, bits) == key_bytes));
+  const Bytes value_bytes = quantised_values(values, rows, bits);
+  const auto values_again = decoded_values(value_bytes, rows, channels, bits);
+  CHECK((quantised_values(values_again, rows, bits) == value_bytes));
 }
 
 TEST_CASE("quantise: decoding to bfloat16 and float16 rounds what decoding to float32 gives",

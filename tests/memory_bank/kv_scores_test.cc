@@ -3,6 +3,7 @@
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/tensor.h>
 
+#include "kv/budget.h"
 #include "kv/row_scores.h"
 #include "support/catch.h"
 
@@ -20,11 +21,17 @@ void check_values(const at::Tensor& tensor, const std::vector<double>& expected)
   }
 }
 
-}  // namespace
+/// The better half of the rows of one KV head: scores [1, n].
+std::vector<int64_t> better_half(const at::Tensor& scores) {
+  const KeptRows kept = choose_rows(
+      scores.unsqueeze(0), {.budget = "uniform", .keep = 0.5, .floor_rows = 0, .keep_mask = {}});
+  const auto* position = kept.positions.const_data_ptr<int64_t>();
+  return {position, position + kept.positions.numel()};
+}
 
-TEST_CASE("scores: the tail's vote by hand", "[memory_bank][kv][observer]") {
-  // Two query heads of one KV head, window of the last two of six tokens; the first window token
-  // does not see the last.
+// Two query heads of one KV head, window of the last two of six tokens; the first window token does
+// not see the last. Weights of the four tokens before the window: [1, 2, 2, 4].
+at::Tensor window_weights() {
   constexpr double kUnseen = -1e30;
   const at::Tensor logits = at::tensor({2.0, 0.0, 1.0, 0.0, 0.0, kUnseen,  //
                                         0.0, 0.0, 1.0, 3.0, 0.0, 0.0,      //
@@ -32,12 +39,29 @@ TEST_CASE("scores: the tail's vote by hand", "[memory_bank][kv][observer]") {
                                         0.0, 0.0, 2.0, 0.0, 0.0, 1.0},
                                        at::kFloat)
                                 .view({1, 2, 2, 6});
-  const at::Tensor weights = at::softmax(logits, -1).narrow(-1, 0, 4);
+  return at::softmax(logits, -1).narrow(-1, 0, 4);
+}
+
+}  // namespace
+
+TEST_CASE("scores: the tail's vote by hand", "[memory_bank][kv][observer]") {
+  const at::Tensor weights = window_weights();
   check_values(weights.mean(2), {0.300521, 0.056801, 0.154400, 0.412823,  //
                                  0.094708, 0.196544, 0.321153, 0.094708});
+  // Each query head as a KV head of its own: pooled, and nothing to average over.
+  check_values(vote(weights.view({2, 1, 2, 4}), 3, Pooling::average),
+               {0.119107, 0.170574, 0.208008, 0.189074,  //
+                0.097084, 0.204135, 0.204135, 0.138620});
   check_values(vote(weights, 3, Pooling::average), {0.108096, 0.187354, 0.206072, 0.163847});
-  // The repeat pass's rule on the same weights chooses other rows.
-  check_values(weights.amax({1, 2}), {0.563734, 0.322202, 0.523774, 0.749354});
+}
+
+TEST_CASE("scores: the tail's vote and the repeat pass's highest weight choose different rows",
+          "[memory_bank][kv][observer]") {
+  const at::Tensor weights = window_weights();
+  const at::Tensor highest = weights.amax({1, 2});
+  check_values(highest, {0.563734, 0.322202, 0.523774, 0.749354});
+  CHECK(better_half(vote(weights, 3, Pooling::average)) == std::vector<int64_t>{1, 2});
+  CHECK(better_half(highest) == std::vector<int64_t>{0, 3});
 }
 
 TEST_CASE("scores: key differences by hand", "[memory_bank][kv][observer]") {

@@ -43,8 +43,12 @@ struct TinyModel {
 
   TinyModel() { memory_bank::register_codecs(registry); }
 
+  CodecContext context(const CodecOptions& options = {}) const {
+    return {decoder.get(), tokenizer.get(), &prefix, options};
+  }
+
   std::unique_ptr<Codec> make(const std::string& name, const CodecOptions& options = {}) const {
-    return registry.make(name, CodecContext{decoder.get(), tokenizer.get(), &prefix, options});
+    return registry.make(name, context(options));
   }
 
   /// Logits after each token of the question, attended to `prefix_for_it`.

@@ -208,6 +208,33 @@ TEST_CASE("engine: a memory of another prefix is read as text and then re-made",
   }
 }
 
+TEST_CASE("engine: a memory that is absent or damaged is read as text, and the answer says so",
+          "[service][engine]") {
+  TinyEngine tiny;
+  const std::vector<Document> documents = {kHarbours[1]};
+  SECTION("the bank made none") {
+    tiny.configuration.answer.codec = "text";
+    tiny.start();
+    publish(*tiny.engine, documents);
+    CHECK(tiny.engine->status().store.memories == 0);
+  }
+  SECTION("its record fails its check") {
+    publish(*tiny.engine, documents);
+    tiny.engine.reset();
+    damage_first_record(tiny.configuration);
+    tiny.start();
+  }
+  const Answer answer = tiny.engine->ask(ask_for("How many cranes has Riga?", "kv"));
+  const Answer text = tiny.engine->ask(ask_for("How many cranes has Riga?", "text"));
+  CHECK(answer.codec == "text");
+  CHECK_THAT(answer.note, Catch::Matchers::Contains("riga"));
+  CHECK_THAT(answer.note, Catch::Matchers::Contains("its text was read"));
+  CHECK(text.note.empty());
+  CHECK(answer.citations.at(0).id == "riga");
+  CHECK(answer.text == text.text);
+  CHECK(answer.log_probability == text.log_probability);
+}
+
 TEST_CASE("engine: another preset makes all memories anew, and answers go on meanwhile",
           "[service][engine]") {
   TinyEngine tiny;

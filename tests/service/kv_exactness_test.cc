@@ -11,6 +11,8 @@
 #include "alluvium/core/error.h"
 #include "alluvium/memory_bank/store.h"
 #include "alluvium/service/engine.h"
+#include "alluvium/service/prompt.h"
+#include "recording_decoder.h"
 #include "support/catch.h"
 #include "support/paths.h"
 #include "tiny_engine.h"
@@ -113,6 +115,21 @@ Bank make_tiny_bank(const TemporaryDirectory& directory) {
   return bank;
 }
 
+using Reads = std::vector<std::vector<TokenId>>;
+
+/// The tiny bank, and what its decoder is given to read.
+struct RecordedBank {
+  explicit RecordedBank(const TemporaryDirectory& directory)
+      : bank{make_tiny_models(directory.path()), tiny_configuration(directory.path()), nullptr},
+        decoder(std::make_shared<const RecordingDecoder>(bank.models.decoder)) {
+    bank.models.decoder = decoder;
+    bank.start();
+  }
+
+  Bank bank;
+  std::shared_ptr<const RecordingDecoder> decoder;
+};
+
 /// Everything as one text in one reading: what both codecs must reproduce.
 std::vector<at::Tensor> read_whole(const Bank& bank, std::vector<TokenId>& forced) {
   const Decoder& decoder = *bank.models.decoder;
@@ -199,13 +216,58 @@ TEST_CASE("kv: sixteen stored bits change the default model's logits little", "[
 TEST_CASE("kv: the ids of a chunk and a question are those of the whole prompt's reading",
           "[service][kv]") {
   const TemporaryDirectory directory;
-  const Bank bank = make_tiny_bank(directory);
-  publish(*bank.engine, {kTower});
+  RecordedBank recorded(directory);
+  const Bank& bank = recorded.bank;
+  const backbone::Tokenizer& tokenizer = *bank.models.decoder_tokenizer;
+  // A small letter after the prefix's space: joined as one text the two would be one token.
+  const Document document = make_document("tower", 1, "tower", kTower.text);
+  const std::string text = "Who raised the tower?";
+  REQUIRE(recorded.decoder->take() == Reads{bank.prefix()});
+  publish(*bank.engine, {document});
   const auto memory = bank.stored("tower");
+  CHECK(recorded.decoder->take() == Reads{memory->tokens});
   CHECK(memory->tokens == bank.chunk("tower").chunk.tokens);
   CHECK(memory->document_sha == memory_bank::hash_tokens(memory->tokens));
-  CHECK(bank.models.decoder_tokenizer->decode(memory->tokens) ==
-        kTower.title + ": " + kTower.text + "\n");
+  CHECK(tokenizer.decode(memory->tokens) == document.title + ": " + document.text + "\n");
+
+  const std::vector<TokenId> question =
+      service::question_tokens(bank.configuration.prompt, tokenizer, text);
+  const auto ids_of = [&](const char* codec) {
+    service::Question asked = ask_for(text, codec);
+    asked.document_ids = {"tower"};
+    asked.max_tokens = 1;
+    CHECK(bank.engine->ask(asked).codec == codec);
+    return recorded.decoder->take();
+  };
+  CHECK(ids_of("kv") == Reads{question});
+  CHECK(ids_of("text") == Reads{memory->tokens, question});
+
+  const std::string joined = bank.configuration.prompt.prefix + tokenizer.decode(memory->tokens) +
+                             tokenizer.decode(question);
+  std::vector<TokenId> whole = bank.prefix();
+  for (const std::vector<TokenId>& part : {memory->tokens, question}) {
+    whole.insert(whole.end(), part.begin(), part.end());
+  }
+  CHECK("<|endoftext|>" + tokenizer.decode(whole) == joined);  // special tokens are not decoded
+  CHECK(tokenizer.encode(joined, backbone::SpecialTokens::recognise) != whole);
+}
+
+TEST_CASE("kv: the prompt begins once, whatever a document and a question spell", "[service][kv]") {
+  const TemporaryDirectory directory;
+  const Bank bank = make_tiny_bank(directory);
+  const std::string beginnings = "<|endoftext|><|im_start|> <|endoftext|>";
+  publish(*bank.engine, {make_document("spelt", 1, "", beginnings + "The mill.")});
+  constexpr TokenId kSpecial = 3;  // the tiny vocabulary's first three
+  const auto is_special = [](TokenId id) { return id < kSpecial; };
+  const std::vector<TokenId> prefix = bank.prefix();
+  REQUIRE(is_special(prefix.at(0)));
+  CHECK(std::none_of(prefix.begin() + 1, prefix.end(), is_special));
+  const auto question = service::question_tokens(bank.configuration.prompt,
+                                                 *bank.models.decoder_tokenizer, beginnings);
+  CHECK(question.size() > beginnings.size() / 2);
+  CHECK(std::none_of(question.begin(), question.end(), is_special));
+  const auto memory = bank.stored("spelt");
+  CHECK(std::none_of(memory->tokens.begin(), memory->tokens.end(), is_special));
 }
 
 TEST_CASE("kv: a document moved from position 0 to 500 is read the same", "[service][kv]") {
@@ -281,11 +343,29 @@ TEST_CASE("kv: documents side by side are the same in any order", "[service][kv]
 TEST_CASE("kv: a prompt past the decoder's positions is refused before any computing",
           "[service][kv]") {
   const TemporaryDirectory directory;
-  const Bank bank = make_tiny_bank(directory);
-  publish(*bank.engine, {kTower});
+  RecordedBank recorded(directory);
+  const Bank& bank = recorded.bank;
+  const Document small = make_document("mill", 1, "", "Mill.");
+  publish(*bank.engine, {kTower, small});
   const std::vector<std::shared_ptr<const Memory>> memories = {bank.stored("tower")};
-  CHECK_THROWS_AS(bank.engine->codec("kv").to_prefix(memories, 100000), InvalidArgument);
-  CHECK_THROWS_AS(bank.engine->codec("text").to_prefix(memories, 100000), InvalidArgument);
+  recorded.decoder->take();
+  const std::string codec = GENERATE("kv", "text");
+  const std::string compose = GENERATE("choose", "together");
+  CAPTURE(codec, compose);
+  CHECK_THROWS_AS(bank.engine->codec(codec).to_prefix(memories, 100000), InvalidArgument);
+
+  // Fits the positions alone and after the small document, but not after the tower's.
+  service::Question question = ask_for(std::string(200, 'x'), codec);
+  question.document_ids = {"tower"};
+  CHECK_THROWS_AS(bank.engine->ask(question), InvalidArgument);
+  question.document_ids = {"mill", "tower"};
+  question.compose = compose;
+  CHECK_THROWS_AS(bank.engine->ask(question), InvalidArgument);
+  CHECK(recorded.decoder->take().empty());
+
+  question.document_ids = {"mill"};
+  CHECK_NOTHROW(bank.engine->ask(question));
+  CHECK_FALSE(recorded.decoder->take().empty());
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 // Memories stored in another size, checked and healed while the service answers.
 #include <atomic>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -155,13 +154,7 @@ TEST_CASE("memories: a damaged record is found over sockets and healed from the 
   Service service;
   service::Client client(service.client());
   CHECK(client.verify_memories().empty());
-  {
-    std::fstream file(service.configuration.directory + "/memories/000001.seg",
-                      std::ios::in | std::ios::out | std::ios::binary);
-    REQUIRE(file.good());
-    file.seekp(64 + 700);  // inside the first record
-    file.put('\x5a');
-  }
+  damage_first_record(service.configuration);
   const auto findings = client.verify_memories();
   REQUIRE(findings.size() == 1);
   CHECK_THAT(findings[0], Catch::Contains("000001.seg"));

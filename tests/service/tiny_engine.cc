@@ -4,6 +4,7 @@
 #include <cctype>
 #include <chrono>
 #include <cmath>
+#include <fstream>
 #include <thread>
 
 #include <ATen/ops/empty.h>
@@ -150,6 +151,16 @@ service::Question ask_for(const std::string& text, const std::string& codec) {
   question.text = text;
   question.codec = codec;
   return question;
+}
+
+void damage_first_record(const service::Configuration& configuration) {
+  // In place: a running service has the file open.
+  std::fstream file(configuration.directory + "/memories/000001.seg",
+                    std::ios::in | std::ios::out | std::ios::binary);
+  constexpr std::streamoff kAt = 64 + 700;  // past the file's header, inside the record
+  const int byte = file.seekg(kAt).get();
+  REQUIRE(file.good());
+  file.seekp(kAt).put(static_cast<char>(~byte));
 }
 
 void wait_remade(service::Engine& engine) {

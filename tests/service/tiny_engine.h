@@ -37,6 +37,9 @@ int64_t erase(service::Engine& engine, const std::string& id, uint64_t version);
 /// A question with the given codec, everything else as configured.
 service::Question ask_for(const std::string& text, const std::string& codec = "");
 
+/// Turns the bits of one byte in the first memory record of a store's first segment file.
+void damage_first_record(const service::Configuration& configuration);
+
 /// Waits until nothing is being re-made; fails the test after a minute.
 void wait_remade(service::Engine& engine);
 

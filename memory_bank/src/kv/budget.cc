@@ -106,10 +106,9 @@ std::vector<int64_t> share_by_curves(const Slots& slots, const BudgetOptions& op
   const int64_t floor =
       options.floor_rows == 0
           ? 0
-          : std::min(
-                slots.rows,
-                std::max({int64_t{16}, slots.least(),
-                          static_cast<int64_t>(0.2 * options.keep * static_cast<double>(rows))}));
+          : std::min(slots.rows, std::max({int64_t{16}, slots.least(),
+                                           static_cast<int64_t>(std::ceil(
+                                               0.2 * options.keep * static_cast<double>(rows)))}));
   std::vector<int64_t> per_layer(static_cast<std::size_t>(slots.layers), floor);
   std::vector<Candidate> candidates;
   for (int64_t layer = 0; layer < slots.layers; ++layer) {
