@@ -8,7 +8,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/from_blob.h>
-#include <ATen/ops/matmul.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -18,6 +17,7 @@
 #include "alluvium/selectors/memory_recall.h"
 #include "alluvium/selectors/sign_projection.h"
 #include "alluvium/selectors/token_scores.h"
+#include "two_sided_sketch.h"
 
 namespace alluvium::selectors {
 namespace {
@@ -261,14 +261,10 @@ class DecoderGradientScorer final : public GradientScorer {
     for (std::size_t m = 0; m < kLinears; ++m) {
       const at::Tensor& input = trace.linears[m].input;
       const Signs& signs = signs_of(m, deltas[m].size(1), input.size(1), deltas[m].device());
-      const at::Tensor left = at::matmul(deltas[m].to(at::kFloat), signs.left);
-      const at::Tensor right = at::matmul(input.to(at::kFloat), signs.right);
+      const std::vector<at::Tensor> sketches = two_sided_sketches(
+          deltas[m].to(at::kFloat), input.to(at::kFloat), signs.left, signs.right, trace.first_row);
       for (std::size_t b = 0; b < samples; ++b) {
-        const int64_t begin = trace.first_row[b];
-        const int64_t count = trace.first_row[b + 1] - begin;
-        rows[b][static_cast<int64_t>(m)] =
-            at::matmul(left.narrow(0, begin, count).t(), right.narrow(0, begin, count)) /
-            static_cast<double>(side);
+        rows[b][static_cast<int64_t>(m)] = sketches[b] / static_cast<double>(side);
       }
     }
     for (at::Tensor& row : rows) {

@@ -72,8 +72,13 @@ constexpr int64_t kGzipWrapper = 18;
 /// deflate finds matches at most this far back: 32 KiB less its look-ahead.
 constexpr std::size_t kDeflateWindow = 32768;
 
-/// Stock zlib. level 1 to 9.
-std::unique_ptr<DeflateSizer> make_zlib_sizer(Texts targets, int64_t level);
+/// Copying a deflate stream moves 268 kB; for a source below this many bytes reading it again is cheaper.
+constexpr std::size_t kCopyFrom = 8192;
+
+/// Stock zlib. level 1 to 9. `copy_from`: sources of as many bytes are read once and their stream is copied for each target, shorter ones
+/// are read again; no size depends on it.
+std::unique_ptr<DeflateSizer> make_zlib_sizer(Texts targets, int64_t level,
+                                              std::size_t copy_from = kCopyFrom);
 
 /// The LZ4 frame with its content size, acceleration 1.
 std::unique_ptr<PairSizer> make_lz4_sizer(Texts targets);

@@ -148,16 +148,7 @@ class ZipFitSelector final : public Selector {
                    options.length.min_bytes);
   }
 
-  std::string label() const override {
-    std::string label = fmt::format("zip_fit/{} {}", options_.mode, options_.compressor);
-    if (options_.compressor != "lz4") {
-      label += fmt::format("-{}", options_.level);
-    }
-    if (options_.compressor == "gzip" && !zlib_is_reference()) {
-      label += " (non-reference zlib)";
-    }
-    return label;
-  }
+  std::string label() const override { return zip_fit_label(options_, zlib_is_reference()); }
 
   void set_targets(std::shared_ptr<const TargetSet> targets) override {
     validate_targets(*targets);
@@ -285,6 +276,17 @@ class ZipFitSelector final : public Selector {
 
 std::unique_ptr<Selector> make_zip_fit(const SelectorOptions& options) {
   return std::make_unique<ZipFitSelector>(options);
+}
+
+std::string zip_fit_label(const SelectorOptions& options, bool is_reference) {
+  std::string label = fmt::format("zip_fit/{} {}", options.mode, options.compressor);
+  if (options.compressor != "lz4") {
+    label += fmt::format("-{}", options.level);
+  }
+  if (options.compressor == "gzip" && !is_reference) {
+    label += " (non-reference zlib)";
+  }
+  return label;
 }
 
 }  // namespace alluvium::selectors

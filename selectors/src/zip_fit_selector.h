@@ -12,6 +12,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "alluvium/selectors/selector.h"
 
@@ -19,5 +20,8 @@ namespace alluvium::selectors {
 
 /// Throws InvalidArgument naming the option: an unknown mode or compressor, a level outside its compressor's range.
 std::unique_ptr<Selector> make_zip_fit(const SelectorOptions& options);
+
+/// What its scores are labelled with, e.g. "zip_fit/ref gzip-6"; `is_reference` is whether the zlib behind gzip is.
+std::string zip_fit_label(const SelectorOptions& options, bool is_reference);
 
 }  // namespace alluvium::selectors

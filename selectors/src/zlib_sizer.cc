@@ -16,8 +16,6 @@ namespace {
 
 constexpr int kRawWindowBits = -15;
 constexpr int kMemoryLevel = 8;  // the reference's; 9 gives other sizes
-// Copying a stream moves 268 kB; below this many bytes reading the source again is cheaper.
-constexpr std::size_t kCopyFrom = 8192;
 
 void check(int code, const char* what) {
   if (code == Z_MEM_ERROR) {
@@ -73,8 +71,8 @@ class Stream {
 
 class ZlibSizer final : public DeflateSizer {
  public:
-  ZlibSizer(Texts targets, int64_t level)
-      : targets_(std::move(targets)), stream_(level), primed_(level) {
+  ZlibSizer(Texts targets, int64_t level, std::size_t copy_from)
+      : targets_(std::move(targets)), copy_from_(copy_from), stream_(level), primed_(level) {
     ALLUVIUM_CHECK(level >= 1 && level <= 9,
                    "level of gzip must be in [1, 9], got {} (0 stores and ranks by length)", level);
     if (targets_ != nullptr && !targets_->empty()) {
@@ -90,7 +88,7 @@ class ZlibSizer final : public DeflateSizer {
   }
 
   void joint_sizes(std::string_view source, std::span<int64_t> sizes) override {
-    if (source.size() >= kCopyFrom) {
+    if (source.size() >= copy_from_) {
       stream_.reset();
       stream_.read(source);
       for (std::size_t j = 0; j < sizes.size(); ++j) {
@@ -117,14 +115,15 @@ class ZlibSizer final : public DeflateSizer {
 
  private:
   Texts targets_;
+  const std::size_t copy_from_;
   Stream stream_;
   Stream primed_;  // has the pooled dictionary and nothing else
 };
 
 }  // namespace
 
-std::unique_ptr<DeflateSizer> make_zlib_sizer(Texts targets, int64_t level) {
-  return std::make_unique<ZlibSizer>(std::move(targets), level);
+std::unique_ptr<DeflateSizer> make_zlib_sizer(Texts targets, int64_t level, std::size_t copy_from) {
+  return std::make_unique<ZlibSizer>(std::move(targets), level, copy_from);
 }
 
 std::string pooled_dictionary(const std::vector<std::string>& texts) {

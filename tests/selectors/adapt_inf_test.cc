@@ -1,7 +1,9 @@
 // Rounds over a pool whose gradients are made up: the method without a model.
 #include "alluvium/selectors/adapt_inf.h"
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <set>
 
@@ -44,42 +46,178 @@ TEST_CASE("adapt_inf: a rare skill gets its share", "[selectors][adapt_inf][stre
   const uint64_t seed = GENERATE(range(0U, 5U));
   CAPTURE(seed);
   MadeUpScorer scorer;
-  AdaptInf rounds({.clusters = 4, .seed = seed}, scorer, nullptr);
-  for (const auto& [skill, size] : {std::pair(0, 2000), {1, 500}, {2, 100}, {3, 20}}) {
-    rounds.add(make_samples(skill, size));
-  }
-  const RoundReport report = play(rounds, 200);
-  REQUIRE(report.picks.size() == 200);
-  std::map<std::pair<int64_t, char>, int> members;  // of cluster and skill among the picks
-  int rare = 0;
-  for (const Pick& pick : report.picks) {
-    rare += pick.id[0] == '3' ? 1 : 0;
-    ++members[{pick.cluster, pick.id[0]}];
-  }
-  std::map<int64_t, int> largest;
-  for (const auto& [key, count] : members) {
-    largest[key.first] = std::max(largest[key.first], count);
+  const auto first_round = [&](int64_t budget) {
+    AdaptInf rounds({.clusters = 4, .seed = seed}, scorer, nullptr);
+    for (const auto& [skill, size] : {std::pair(0, 2000), {1, 500}, {2, 100}, {3, 20}}) {
+      rounds.add(make_samples(skill, size));
+    }
+    return play(rounds, budget);
+  };
+  // Clusters are made before the budget is shared out: a round that picks everything tells of each sample which is its own.
+  const RoundReport everything = first_round(2620);
+  REQUIRE(everything.picks.size() == 2620);
+  std::map<int64_t, std::map<char, int>> members;  // of each cluster, by skill
+  for (const Pick& pick : everything.picks) {
+    ++members[pick.cluster][pick.id[0]];
   }
   int pure = 0;
-  for (const auto& [cluster, count] : largest) {
-    pure += count;
+  for (const auto& [cluster, skills] : members) {
+    pure += std::max_element(skills.begin(), skills.end(), [](const auto& a, const auto& b) {
+              return a.second < b.second;
+            })->second;
   }
+  CHECK(10 * pure >= 9 * 2620);
+
+  const RoundReport report = first_round(200);
+  REQUIRE(report.picks.size() == 200);
+  const auto rare = std::count_if(report.picks.begin(), report.picks.end(),
+                                  [](const Pick& pick) { return pick.id[0] == '3'; });
   CHECK(rare >= 15);
-  CHECK(pure >= 180);
+  // These skills lie far apart, so that every cluster is one of them and the shares can be told beforehand.
+  REQUIRE(pure == 2620);
+  std::map<int64_t, int64_t> budgets;  // by the cluster's size
+  for (const ClusterReport& cluster : report.clusters) {
+    budgets[cluster.size] = cluster.budget;
+  }
+  CHECK(budgets == std::map<int64_t, int64_t>{{20, 20}, {100, 60}, {500, 60}, {2000, 60}});
+  CHECK(rare == 20);
 }
 
-TEST_CASE("adapt_inf: the unit of a score changes nothing", "[selectors][adapt_inf][property]") {
-  MadeUpScorer plain;
-  MadeUpScorer scaled(10);
-  std::vector<std::vector<std::string>> picks;
-  for (MadeUpScorer* scorer : {&plain, &scaled}) {
-    AdaptInf rounds({.clusters = 3, .seed = 1}, *scorer, nullptr);
+// Every sample has every score; one of the scores is in a unit of its own.
+class EveryScore final : public GradientScorer {
+ public:
+  EveryScore(Expert scaled, double unit) : scaled_(scaled), unit_(unit) {}
+
+  std::string label() const override { return "every score"; }
+  int64_t dimension() const override { return gradients_.dimension(); }
+
+  std::vector<ScoredSample> score(std::span<const Sample> samples) override {
+    std::vector<ScoredSample> scored = gradients_.score(samples);
+    for (std::size_t i = 0; i < scored.size(); ++i) {
+      Random random(std::hash<std::string>{}(samples[i].text) + 1);
+      for (const Expert expert : kAllExperts) {
+        scored[i].score(expert) = std::exp(random.normal()) * (expert == scaled_ ? unit_ : 1);
+      }
+    }
+    return scored;
+  }
+
+ private:
+  MadeUpScorer gradients_;
+  const Expert scaled_;
+  const double unit_;
+};
+
+TEST_CASE("adapt_inf: the unit of a score changes nothing, whichever score it is",
+          "[selectors][adapt_inf][property]") {
+  const Expert scaled = GENERATE(from_range(kAllExperts.begin(), kAllExperts.end()));
+  const auto first_round = [&](double unit, const std::vector<Expert>& experts) {
+    EveryScore scorer(scaled, unit);
+    AdaptInf rounds({.clusters = 3, .experts = experts, .seed = 1}, scorer, nullptr);
     for (int skill = 0; skill < 3; ++skill) {
       rounds.add(make_samples(skill, 120));
     }
-    picks.push_back(ids_of(play(rounds, 60)));
+    return play(rounds, 60);
+  };
+  const std::vector<Expert> alone = {scaled};
+  const std::vector<Expert> all(kAllExperts.begin(), kAllExperts.end());
+  for (const std::vector<Expert>& experts : {alone, all}) {
+    const RoundReport once = first_round(1, experts);
+    const RoundReport tenfold = first_round(10, experts);
+    CAPTURE(to_string(scaled), experts.size());
+    CHECK(ids_of(once) == ids_of(tenfold));
+    for (std::size_t k = 0; k < once.clusters.size(); ++k) {
+      CHECK(once.clusters[k].expert == tenfold.clusters[k].expert);
+    }
+    for (std::size_t i = 0; i < once.picks.size(); ++i) {
+      const Pick& pick = once.picks[i];
+      CHECK_THAT(tenfold.picks[i].score,
+                 Catch::WithinRel(pick.score * (pick.expert == scaled ? 10 : 1), 1e-12));
+    }
   }
-  CHECK(picks[0] == picks[1]);
+}
+
+// Scores by arrival; where a list is short or has NaN there is none. No gradient is like another.
+class GivenScores final : public GradientScorer {
+ public:
+  explicit GivenScores(std::map<Expert, std::vector<double>> scores) : scores_(std::move(scores)) {}
+
+  std::string label() const override { return "given"; }
+  int64_t dimension() const override { return 64; }
+
+  std::vector<ScoredSample> score(std::span<const Sample> samples) override {
+    std::vector<ScoredSample> scored(samples.size());
+    for (std::size_t i = 0; i < samples.size(); ++i) {
+      const auto arrival = static_cast<std::size_t>(samples[i].arrival);
+      scored[i].sketch.resize(64);
+      scored[i].sketch.at(arrival) = 1;
+      for (const auto& [expert, values] : scores_) {
+        scored[i].score(expert) = values.at(arrival);
+      }
+    }
+    return scored;
+  }
+
+ private:
+  const std::map<Expert, std::vector<double>> scores_;
+};
+
+RoundReport one_cluster(std::map<Expert, std::vector<double>> scores, int64_t budget) {
+  const auto samples = static_cast<int>(scores.begin()->second.size());
+  GivenScores scorer(std::move(scores));
+  AdaptInf rounds({.clusters = 1}, scorer, nullptr);
+  rounds.add(make_samples(0, samples));
+  RoundReport report = play(rounds, budget);
+  REQUIRE(report.clusters.size() == 1);
+  REQUIRE(report.clusters[0].size == samples);
+  return report;
+}
+
+TEST_CASE("adapt_inf: a cluster is sampled by the score that spreads it most evenly",
+          "[selectors][adapt_inf][oracle]") {
+  const double unit = GENERATE(1.0, 0.1);
+  std::vector<double> even;
+  for (int i = 1; i <= 8; ++i) {
+    even.push_back(unit * i);
+  }
+  const RoundReport report =
+      one_cluster({{Expert::nll, {1, 1, 1, 1, 1, 1, 1, 9}}, {Expert::el2n, even}}, 4);
+  const ClusterReport& cluster = report.clusters[0];
+  CHECK(cluster.expert == Expert::el2n);
+  // Scores that no sample has are no candidates.
+  REQUIRE(cluster.entropies.size() == 2);
+  CHECK_THAT(cluster.entropies.at(Expert::nll), Catch::WithinAbs(0.543564, 1e-6));
+  CHECK_THAT(cluster.entropies.at(Expert::el2n), Catch::WithinAbs(3.0, 1e-12));
+  for (const Pick& pick : report.picks) {
+    CHECK(pick.expert == Expert::el2n);
+  }
+}
+
+TEST_CASE("adapt_inf: a score is chosen only where 95 % of the cluster has it",
+          "[selectors][adapt_inf]") {
+  const auto without = [](int missing, int64_t budget) {
+    std::vector<double> even;
+    for (int i = 0; i < 40; ++i) {
+      even.push_back(i < missing ? std::nan("") : i);
+    }
+    std::vector<double> lopsided(40, 1.0);
+    lopsided.back() = 9;
+    return one_cluster({{Expert::nll, lopsided}, {Expert::dg_ctx, even}}, budget);
+  };
+  const auto unscored = [](const RoundReport& report) {
+    return std::count_if(report.picks.begin(), report.picks.end(),
+                         [](const Pick& pick) { return std::isnan(pick.score); });
+  };
+  // 38 of 40 are 95 %; the two others are drawn when these are used up.
+  const RoundReport enough = without(2, 38);
+  CHECK(enough.clusters[0].expert == Expert::dg_ctx);
+  CHECK(enough.picks.size() == 38);
+  CHECK(unscored(enough) == 0);
+  CHECK(unscored(without(2, 39)) == 1);
+  const RoundReport too_few = without(3, 38);
+  CHECK(too_few.clusters[0].expert == Expert::nll);
+  CHECK(too_few.clusters[0].entropies.count(Expert::dg_ctx) == 0);
+  CHECK(unscored(too_few) == 0);
 }
 
 TEST_CASE("adapt_inf: of a flood of copies one is left", "[selectors][adapt_inf][stream]") {

@@ -1,18 +1,22 @@
 #include "alluvium/selectors/clustering.h"
 
 #include <cmath>
+#include <numeric>
 #include <set>
+#include <utility>
 
 #include "alluvium/core/error.h"
 #include "alluvium/core/random.h"
 #include "alluvium/selectors/near_duplicates.h"
 #include "alluvium/selectors/sign_projection.h"
+#include "alluvium/selectors/water_filling.h"
 #include "support/catch.h"
 
 namespace alluvium::selectors {
 namespace {
 
 using Catch::Matchers::WithinAbs;
+using Catch::Matchers::WithinRel;
 using Numbers = std::vector<int64_t>;
 
 RowMatrix rows_of(const std::vector<std::vector<float>>& rows) {
@@ -108,6 +112,24 @@ TEST_CASE("pruning: similarity to earlier rows and who is kept", "[selectors][ad
   CHECK(kept.over_budget == Numbers{3});
 }
 
+TEST_CASE("pruning: by budgets alone a flood of copies keeps a cluster's share, by likeness one",
+          "[selectors][adapt_inf]") {
+  const Numbers budgets = water_fill(Numbers{100, 100, 1000}, 150);
+  RowMatrix flood;
+  for (int i = 0; i < 1000; ++i) {
+    flood.append(std::vector<float>{0.6F, 0.8F, 0});
+  }
+  const std::vector<float> similarities = similarity_to_earlier(flood);
+  CHECK(budgets[2] == 50);
+  // No cosine passes 2: the reference's rule.
+  const Kept share = keep_least_similar(similarities, 2, budgets[2]);
+  CHECK(share.rows.size() == 50);
+  CHECK(share.over_budget.size() == 950);
+  const Kept one = keep_least_similar(similarities, 0.98F, budgets[2]);
+  CHECK(one.rows == Numbers{0});
+  CHECK(one.duplicates.size() == 999);
+}
+
 TEST_CASE("pruning: blocks give what the whole matrix gives", "[selectors][adapt_inf][property]") {
   const RowMatrix rows = [] {
     RowMatrix made = balls(3, 70, 4);
@@ -166,48 +188,169 @@ TEST_CASE("signs: a dense projection keeps cosines", "[selectors][adapt_inf][pro
              WithinAbs(cosine(a, b), 0.05));
 }
 
-TEST_CASE("signs: two-sided sketches have the inner product as their mean",
-          "[selectors][adapt_inf][property]") {
-  constexpr int64_t kOut = 5;
-  constexpr int64_t kIn = 4;
-  constexpr int64_t kSide = 3;
-  Random random(2);
-  std::array<std::vector<double>, 2> gradients;
-  for (auto& g : gradients) {
-    for (int64_t i = 0; i < kOut * kIn; ++i) {
-      g.push_back(random.normal());
+// Row by row, in double precision.
+struct Matrix {
+  std::size_t rows = 0;
+  std::size_t columns = 0;
+  std::vector<double> values = std::vector<double>(rows * columns);
+
+  double& at(std::size_t row, std::size_t column) { return values[row * columns + column]; }
+  double at(std::size_t row, std::size_t column) const { return values[row * columns + column]; }
+};
+
+Matrix transposed(const Matrix& of) {
+  Matrix result{of.columns, of.rows};
+  for (std::size_t i = 0; i < of.rows; ++i) {
+    for (std::size_t j = 0; j < of.columns; ++j) {
+      result.at(j, i) = of.at(i, j);
     }
   }
-  double exact = 0;
-  for (std::size_t i = 0; i < gradients[0].size(); ++i) {
-    exact += gradients[0][i] * gradients[1][i];
-  }
-  double mean = 0;
-  double squares = 0;
-  constexpr int kDraws = 4000;
-  for (uint64_t draw = 0; draw < kDraws; ++draw) {
-    const std::vector<float> left = sign_matrix(kSide, kOut, 2 * draw);
-    const std::vector<float> right = sign_matrix(kSide, kIn, 2 * draw + 1);
-    double product = 0;
-    for (std::size_t r = 0; r < kSide; ++r) {
-      for (std::size_t c = 0; c < kSide; ++c) {
-        std::array<double, 2> sketch{};
-        for (std::size_t g = 0; g < 2; ++g) {
-          for (std::size_t o = 0; o < kOut; ++o) {
-            for (std::size_t i = 0; i < kIn; ++i) {
-              sketch[g] += static_cast<double>(left[r * kOut + o] * right[c * kIn + i]) *
-                           gradients[g][o * kIn + i] / kSide;
-            }
-          }
-        }
-        product += sketch[0] * sketch[1];
+  return result;
+}
+
+Matrix product(const Matrix& left, const Matrix& right) {
+  Matrix result{left.rows, right.columns};
+  for (std::size_t i = 0; i < left.rows; ++i) {
+    for (std::size_t k = 0; k < left.columns; ++k) {
+      for (std::size_t j = 0; j < right.columns; ++j) {
+        result.at(i, j) += left.at(i, k) * right.at(k, j);
       }
     }
-    mean += product / kDraws;
-    squares += product * product / kDraws;
   }
-  const double standard_error = std::sqrt((squares - mean * mean) / kDraws);
-  CHECK_THAT(mean, WithinAbs(exact, 3 * standard_error));
+  return result;
+}
+
+double inner(const Matrix& a, const Matrix& b) {
+  return std::inner_product(a.values.begin(), a.values.end(), b.values.begin(), 0.0);
+}
+
+Matrix signs_of(int64_t rows, int64_t columns, uint64_t seed) {
+  const std::vector<float> signs = sign_matrix(rows, columns, seed);
+  return {static_cast<std::size_t>(rows), static_cast<std::size_t>(columns),
+          std::vector<double>(signs.begin(), signs.end())};
+}
+
+constexpr int64_t kOut = 5;
+constexpr int64_t kIn = 4;
+constexpr int64_t kSide = 3;
+
+// Two gradients, the second `share` of the first and the rest its own.
+std::pair<Matrix, Matrix> two_gradients(double share) {
+  Random random(2);
+  std::pair<Matrix, Matrix> gradients(Matrix{kOut, kIn}, Matrix{kOut, kIn});
+  for (std::size_t i = 0; i < gradients.first.values.size(); ++i) {
+    gradients.first.values[i] = random.normal();
+    gradients.second.values[i] = share * gradients.first.values[i] + (1 - share) * random.normal();
+  }
+  return gradients;
+}
+
+double sketched_product(const std::pair<Matrix, Matrix>& gradients, const Matrix& left,
+                        const Matrix& right) {
+  const auto sketch = [&](const Matrix& gradient) {
+    return product(product(left, gradient), transposed(right));
+  };
+  return inner(sketch(gradients.first), sketch(gradients.second)) / (kSide * kSide);
+}
+
+struct Moments {
+  double mean = 0;
+  double variance = 0;
+};
+
+// `draw` gives a number for each seed.
+template <class Draw>
+Moments moments_of(int draws, const Draw& draw) {
+  Moments moments;
+  double squares = 0;
+  for (uint64_t seed = 0; seed < static_cast<uint64_t>(draws); ++seed) {
+    const double value = draw(seed);
+    moments.mean += value / draws;
+    squares += value * value / draws;
+  }
+  moments.variance = squares - moments.mean * moments.mean;
+  return moments;
+}
+
+// Of s^T M s over independent signs s. Its mean is tr M; of the products s_i s_j, i != j, only equal pairs have a mean, so that what varies
+// is sum over i != j of M_ij^2 + M_ij M_ji.
+double variance_of_form(const Matrix& m) {
+  double variance = inner(m, m) + inner(m, transposed(m));
+  for (std::size_t i = 0; i < m.rows; ++i) {
+    variance -= 2 * m.at(i, i) * m.at(i, i);
+  }
+  return variance;
+}
+
+// G1 (C^T C / c) G2^T: the sketches' product is the mean of s^T M s over the rows s of A.
+Matrix form_of(const std::pair<Matrix, Matrix>& gradients, const Matrix& right) {
+  Matrix form = product(product(gradients.first, transposed(right)),
+                        product(right, transposed(gradients.second)));
+  for (double& value : form.values) {
+    value /= static_cast<double>(right.rows);
+  }
+  return form;
+}
+
+constexpr int kDraws = 12'000;
+
+TEST_CASE("signs: two-sided sketches have the inner product as their mean",
+          "[selectors][adapt_inf][property]") {
+  const auto gradients = two_gradients(0);
+  const Moments found = moments_of(4000, [&](uint64_t draw) {
+    return sketched_product(gradients, signs_of(kSide, kOut, 2 * draw),
+                            signs_of(kSide, kIn, 2 * draw + 1));
+  });
+  CHECK_THAT(found.mean, WithinAbs(inner(gradients.first, gradients.second),
+                                   3 * std::sqrt(found.variance / 4000)));
+}
+
+TEST_CASE("signs: the inner product of two-sided sketches varies as the header says",
+          "[selectors][adapt_inf][property]") {
+  const double share = GENERATE(0.0, 0.5, 1.0);
+  CAPTURE(share);
+  const auto gradients = two_gradients(share);
+
+  const Matrix right = signs_of(kSide, kIn, 77);
+  const Moments given = moments_of(kDraws, [&](uint64_t draw) {
+    return sketched_product(gradients, signs_of(kSide, kOut, draw), right);
+  });
+  const Matrix form = form_of(gradients, right);
+  double trace = 0;
+  for (std::size_t i = 0; i < form.rows; ++i) {
+    trace += form.at(i, i);
+  }
+  CHECK_THAT(given.mean, WithinAbs(trace, 4 * std::sqrt(given.variance / kDraws)));
+  CHECK_THAT(given.variance, WithinRel(variance_of_form(form) / kSide, 0.15));
+
+  double expected = variance_of_form(product(transposed(gradients.first), gradients.second));
+  const Moments both = moments_of(kDraws, [&](uint64_t draw) {
+    const Matrix other = signs_of(kSide, kIn, 2 * draw + 1);
+    expected += variance_of_form(form_of(gradients, other)) / kDraws;
+    return sketched_product(gradients, signs_of(kSide, kOut, 2 * draw), other);
+  });
+  CHECK_THAT(both.variance, WithinRel(expected / kSide, 0.15));
+}
+
+TEST_CASE("signs: the inner product of dense projections varies as the header says",
+          "[selectors][adapt_inf][property]") {
+  const double share = GENERATE(0.0, 0.5, 1.0);
+  CAPTURE(share);
+  constexpr int64_t kOutputs = 9;
+  const auto [first, second] = two_gradients(share);
+  const std::vector<float> a(first.values.begin(), first.values.end());
+  const std::vector<float> b(second.values.begin(), second.values.end());
+  const Moments found = moments_of(kDraws, [&](uint64_t seed) {
+    return static_cast<double>(
+        dot(project_dense(a, kOutputs, seed), project_dense(b, kOutputs, seed)));
+  });
+  const double exact = inner(first, second);
+  double expected = inner(first, first) * inner(second, second) + exact * exact;
+  for (std::size_t p = 0; p < a.size(); ++p) {
+    expected -= 2 * std::pow(first.values[p] * second.values[p], 2);
+  }
+  CHECK_THAT(found.mean, WithinAbs(exact, 4 * std::sqrt(found.variance / kDraws)));
+  CHECK_THAT(found.variance, WithinRel(expected / kOutputs, 0.15));
 }
 
 }  // namespace

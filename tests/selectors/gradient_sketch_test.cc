@@ -20,6 +20,7 @@
 #include "support/paths.h"
 #include "support/synthetic_checkpoint.h"
 #include "support/tiny_decoder.h"
+#include "two_sided_sketch.h"
 
 namespace alluvium::selectors {
 namespace {
@@ -43,6 +44,9 @@ TEST_CASE("token scores: worked values", "[selectors][adapt_inf][oracle]") {
     CHECK_THAT(scores.el2n[t].item<double>(), WithinAbs(el2n[at], 1e-6));
     CHECK_THAT(scores.entropy[t].item<double>(), WithinAbs(entropy[at], 1e-6));
   }
+  CHECK_THAT(scores.nll.mean().item<double>(), WithinAbs(0.629867, 1e-6));
+  CHECK_THAT(scores.el2n.mean().item<double>(), WithinAbs(0.532178, 1e-6));
+  CHECK_THAT(scores.entropy.mean().item<double>(), WithinAbs(0.913171, 1e-6));
   CHECK_THAT(std::exp(scores.nll.mean().item<double>()), WithinAbs(1.877361, 1e-6));
   const TokenScores uniform = score_tokens(at::zeros({3, 3}, at::kDouble), targets);
   const double grounding = uniform.nll.mean().item<double>() - scores.nll.mean().item<double>();
@@ -101,13 +105,14 @@ TEST_CASE("trace: rows of a block give the gradient of its factors", "[selectors
   const Tiny tiny;
   backbone::AdapterState state = tiny.adapter();
   const int64_t layer = 1;
-  const auto d_model = tests::TinyLlama::kModelWidth;
-  const auto d_ff = tests::TinyLlama::kFeedForwardWidth;
   at::manual_seed(3);
   // B = 0, so the adapter changes nothing, and dL/dB = scale * G A^T.
-  backbone::LowRankFactors& down = state.layers[layer][backbone::Projection::down];
-  down.a = at::randn({2, d_ff});
-  down.b = at::zeros({d_model, 2}).requires_grad_(true);
+  state.scale = 2.5;
+  for (const backbone::Projection p : backbone::kAllProjections) {
+    const backbone::ProjectionShape shape = backbone::shape_of(tiny.decoder->geometry(), p);
+    state.layers[layer][p].a = at::randn({2, shape.in});
+    state.layers[layer][p].b = at::zeros({shape.out, 2}).requires_grad_(true);
+  }
   const std::vector<backbone::TokenId> tokens = {5, 17, 30, 44, 51, 60, 9};
   const backbone::KvCache context = tiny.decoder->start({}, 0);
   const backbone::ScoredSequence sequence{&context, tokens, 3};
@@ -119,14 +124,71 @@ TEST_CASE("trace: rows of a block give the gradient of its factors", "[selectors
   CHECK(trace.first_row == std::vector<int64_t>{0, 6});
   CHECK(trace.first_score == std::vector<int64_t>{0, 4});
   CHECK(trace.logits.size(0) == 4);
-  const auto found = torch::autograd::grad({loss}, {trace.linears[3].output, down.b});
-  const at::Tensor gradient = at::matmul(found[0].t(), trace.linears[3].input);
-  CHECK(at::allclose(at::matmul(gradient, down.a.t()) * state.scale, found[1], 1e-4, 1e-6));
-  const at::Tensor plain = tiny.decoder->negative_log_likelihood({&sequence, 1}, state).mean();
+  using backbone::Projection;
+  const std::vector<std::vector<Projection>> parts = {{Projection::q, Projection::k, Projection::v},
+                                                      {Projection::o},
+                                                      {Projection::gate, Projection::up},
+                                                      {Projection::down}};
+  for (std::size_t m = 0; m < parts.size(); ++m) {
+    const backbone::ScoredTrace::Linear& linear = trace.linears[m];
+    const at::Tensor delta =
+        torch::autograd::grad({loss}, {linear.output}, {}, /*retain_graph=*/true)[0];
+    int64_t begin = 0;  // the map's columns among those multiplied with it
+    for (const Projection p : parts[m]) {
+      CAPTURE(backbone::to_string(p));
+      const backbone::LowRankFactors& factors = state.layers[layer][p];
+      const int64_t out = factors.b.size(0);
+      const at::Tensor gradient = at::matmul(delta.narrow(1, begin, out).t(), linear.input);
+      const at::Tensor wanted =
+          torch::autograd::grad({loss}, {factors.b}, {}, /*retain_graph=*/true)[0];
+      const at::Tensor found = at::matmul(gradient, factors.a.t()) * state.scale;
+      const auto size = wanted.norm().item<double>();
+      CHECK(size > 0);
+      CHECK((found - wanted).norm().item<double>() <= 1e-4 * size);
+      begin += out;
+    }
+    CHECK(begin == linear.output.size(1));
+  }
+  const at::Tensor plain =
+      tiny.decoder->negative_log_likelihood({&sequence, 1}, tiny.adapter()).mean();
   CHECK_THAT(plain.item<double>(), WithinRel(loss.item<double>(), 1e-6));
   trace.layer = 2;
   CHECK_THROWS_AS(tiny.decoder->negative_log_likelihood({&sequence, 1}, state, {}, &trace),
                   InvalidArgument);
+}
+
+TEST_CASE("sketch: square orthogonal matrices keep every inner product",
+          "[selectors][adapt_inf][property]") {
+  const auto seed = GENERATE(range(0U, 5U));
+  CAPTURE(seed);
+  at::manual_seed(seed);
+  constexpr int64_t kOut = 24;
+  constexpr int64_t kIn = 17;
+  const std::vector<int64_t> first_row = {0, 5, 14};
+  const at::Tensor delta = at::randn({14, kOut}, at::kDouble);
+  // Rows in common, so that the two gradients are not at right angles by themselves.
+  const at::Tensor input = at::randn({14, kIn}, at::kDouble) + at::randn({1, kIn}, at::kDouble);
+  const auto orthogonal = [](int64_t size) {
+    return std::get<0>(at::linalg_qr(at::randn({size, size}, at::kDouble)));
+  };
+  const std::vector<at::Tensor> sketches =
+      two_sided_sketches(delta, input, orthogonal(kOut), orthogonal(kIn), first_row);
+  REQUIRE(sketches.size() == 2);
+  std::vector<at::Tensor> gradients;
+  for (std::size_t b = 0; b < 2; ++b) {
+    const int64_t rows = first_row[b + 1] - first_row[b];
+    gradients.push_back(
+        at::matmul(delta.narrow(0, first_row[b], rows).t(), input.narrow(0, first_row[b], rows)));
+  }
+  for (std::size_t i = 0; i < 2; ++i) {
+    for (std::size_t j = 0; j < 2; ++j) {
+      const auto exact = (gradients[i] * gradients[j]).sum().item<double>();
+      const auto lengths = (gradients[i].norm() * gradients[j].norm()).item<double>();
+      CHECK_THAT((sketches[i] * sketches[j]).sum().item<double>(),
+                 WithinAbs(exact, 1e-12 * lengths));
+    }
+  }
+  CHECK((sketches[0] - gradients[0]).norm().item<double>() > 0.1);  // they are turned
 }
 
 TEST_CASE("sketch: a sample alone is a sample of a batch", "[selectors][adapt_inf][property]") {

@@ -2,7 +2,14 @@
 #include <array>
 #include <csignal>
 #include <cstdio>
+#include <fcntl.h>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <limits>
+#include <sstream>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,6 +42,106 @@ std::vector<std::string> lines_of(const std::string& text) {
   }
   return lines;
 }
+
+void write_all(int descriptor, const std::string& text) {
+  for (std::size_t written = 0; written < text.size();) {
+    const ssize_t n = ::write(descriptor, text.data() + written, text.size() - written);
+    REQUIRE(n > 0);
+    written += static_cast<std::size_t>(n);
+  }
+}
+
+// The program as a child whose standard input is ours to write. Killed with the object.
+class Child {
+ public:
+  explicit Child(const std::vector<std::string>& arguments) {
+    int ends[2];
+    REQUIRE(pipe(ends) == 0);
+    child_ = fork();
+    if (child_ == 0) {
+      dup2(ends[0], STDIN_FILENO);
+      close(ends[0]);
+      close(ends[1]);
+      std::vector<char*> raw;
+      for (const std::string& argument : arguments) {
+        raw.push_back(const_cast<char*>(argument.c_str()));
+      }
+      raw.push_back(nullptr);
+      execv(ALLUVIUM_PROGRAM, raw.data());
+      _exit(127);
+    }
+    close(ends[0]);
+    input_ = ends[1];
+  }
+  ~Child() {
+    close(input_);
+    end();
+  }
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+
+  int input() const { return input_; }
+
+  bool is_running() {
+    has_ended_ = has_ended_ || waitpid(child_, nullptr, WNOHANG) == child_;
+    return !has_ended_;
+  }
+
+  // The end to write of a named pipe, once the program reads the other.
+  int open_pipe(const std::string& path) {
+    int descriptor = -1;
+    while ((descriptor = open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC)) < 0 &&
+           is_running()) {
+      usleep(2000);
+    }
+    REQUIRE(descriptor >= 0);
+    REQUIRE(fcntl(descriptor, F_SETFL, 0) == 0);
+    return descriptor;
+  }
+
+  void kill_when_there_is(const std::string& file) {
+    while (!std::filesystem::exists(file) && is_running()) {
+      usleep(2000);
+    }
+    CHECK(is_running());
+    CHECK(std::filesystem::exists(file));
+    end();
+  }
+
+  void wait_until_input_is_read() {
+    int unread = 1;
+    while (ioctl(input_, FIONREAD, &unread) == 0 && unread > 0 && is_running()) {
+      usleep(2000);
+    }
+    REQUIRE(is_running());
+  }
+
+  // Bytes resident at most until now.
+  int64_t peak_resident_bytes() const {
+    std::ifstream file("/proc/" + std::to_string(child_) + "/status");
+    int64_t kilobytes = 0;
+    for (std::string name; file >> name;) {
+      if (name == "VmHWM:") {
+        file >> kilobytes;
+      }
+    }
+    REQUIRE(kilobytes > 0);
+    return 1024 * kilobytes;
+  }
+
+ private:
+  void end() {
+    if (is_running()) {
+      kill(child_, SIGKILL);
+      waitpid(child_, nullptr, 0);
+      has_ended_ = true;
+    }
+  }
+
+  pid_t child_ = -1;
+  int input_ = -1;
+  bool has_ended_ = false;
+};
 
 // A pool, its targets, and a place for what the program writes.
 class Bed {
@@ -71,13 +178,18 @@ class Bed {
   std::string read(const std::string& name) const { return read_file(directory / name); }
   bool has(const std::string& name) const { return std::filesystem::exists(directory / name); }
 
-  // `arguments` may use shell redirection; {} is the directory.
-  Outcome select(std::string arguments) const {
-    for (std::size_t at; (at = arguments.find("{}")) != std::string::npos;) {
-      arguments.replace(at, 2, directory.path());
+  // With the directory for each {}.
+  std::string filled(std::string text) const {
+    for (std::size_t at; (at = text.find("{}")) != std::string::npos;) {
+      text.replace(at, 2, directory.path());
     }
-    const std::string command = std::string(ALLUVIUM_PROGRAM) + " select --threads 2 " + arguments +
-                                " 2>" + (directory / "err");
+    return text;
+  }
+
+  // `arguments` may use shell redirection; {} is the directory.
+  Outcome select(const std::string& arguments) const {
+    const std::string command = std::string(ALLUVIUM_PROGRAM) + " select --threads 2 " +
+                                filled(arguments) + " 2>" + (directory / "err");
     std::FILE* pipe = popen(command.c_str(), "r");
     REQUIRE(pipe != nullptr);
     Outcome outcome;
@@ -91,43 +203,22 @@ class Bed {
     return outcome;
   }
 
+  // `arguments` parted by single spaces, as select() would run them.
+  Child start(const std::string& arguments) const {
+    std::istringstream words("alluvium select --threads 2 " + filled(arguments));
+    return Child({std::istream_iterator<std::string>(words), {}});
+  }
+
+  void write_rows(int descriptor, std::size_t rows) const {
+    write_all(descriptor,
+              joined({pool_lines.begin(), pool_lines.begin() + static_cast<std::ptrdiff_t>(rows)}));
+  }
+
   // Starts the program on a pipe, writes the first `rows` rows of the pool and kills it once a checkpoint is there.
-  void start_and_kill(const std::vector<std::string>& arguments, std::size_t rows,
-                      const std::string& state) const {
-    int ends[2];
-    REQUIRE(pipe(ends) == 0);
-    const pid_t child = fork();
-    if (child == 0) {
-      dup2(ends[0], STDIN_FILENO);
-      close(ends[0]);
-      close(ends[1]);
-      std::vector<char*> raw;
-      for (const std::string& argument : arguments) {
-        raw.push_back(const_cast<char*>(argument.c_str()));
-      }
-      raw.push_back(nullptr);
-      execv(ALLUVIUM_PROGRAM, raw.data());
-      _exit(127);
-    }
-    close(ends[0]);
-    std::string text;
-    for (std::size_t i = 0; i < rows; ++i) {
-      text += pool_lines[i] + "\n";
-    }
-    for (std::size_t written = 0; written < text.size();) {
-      const ssize_t n = ::write(ends[1], text.data() + written, text.size() - written);
-      REQUIRE(n > 0);
-      written += static_cast<std::size_t>(n);
-    }
-    while (!std::filesystem::exists(state) && kill(child, 0) == 0) {
-      usleep(2000);
-    }
-    kill(child, SIGKILL);
-    int status = 0;
-    waitpid(child, &status, 0);
-    close(ends[1]);
-    CHECK(WIFSIGNALED(status));
-    CHECK(std::filesystem::exists(state));
+  void start_and_kill(const std::string& arguments, std::size_t rows) const {
+    Child child = start(arguments);
+    write_rows(child.input(), rows);
+    child.kill_when_there_is(directory / "state/selection.state");
   }
 
   TemporaryDirectory directory;
@@ -167,6 +258,55 @@ TEST_CASE("select: less reads questions and answers, and says what it cannot lea
       bed.select("--selector adapt_inf --budget-tokens 10 --pool {}/pool.jsonl" + decoder);
   CHECK(budget.exit_code != 0);
   CHECK(budget.err.find("--top is needed") != std::string::npos);
+}
+
+// A PEFT adapter of the tiny model: one column on the attention's output, all of one value.
+void write_adapter(const std::string& directory, float value) {
+  constexpr int64_t kWidth = TinyLlama::kModelWidth;
+  const std::string numbers = bytes_of(std::vector<float>(kWidth, value));
+  const std::string factor = "base_model.model.model.layers.0.self_attn.o_proj.lora_";
+  std::filesystem::create_directories(directory);
+  write_file(directory + "/adapter_model.safetensors",
+             safetensors_bytes({{factor + "A.weight", "F32", {1, kWidth}, numbers},
+                                {factor + "B.weight", "F32", {kWidth, 1}, numbers}}));
+  write_file(directory + "/adapter_config.json",
+             json{{"peft_type", "LORA"}, {"r", 1}, {"lora_alpha", 1}}.dump());
+}
+
+TEST_CASE("select: with an adapter that is not finite every row is refused and says why",
+          "[selectors][service][slow]") {
+  const Bed bed(1, 1);
+  const std::string model = write_tiny_llama_gguf(bed.directory.path(), 7);
+  write_adapter(bed.directory / "sound", 0.01F);
+  write_adapter(bed.directory / "broken", std::numeric_limits<float>::quiet_NaN());
+  std::vector<std::string> pool;
+  for (int i = 0; i < 5; ++i) {
+    pool.push_back(
+        json{{"id", i}, {"prompt", "how old is it "}, {"answer", std::to_string(i)}}.dump());
+  }
+  bed.write("pool.jsonl", Bed::joined(pool));
+  const std::string common =
+      "--top 5 --pool {}/pool.jsonl --set models.decoder=" + model + " --adapter {}/";
+  const std::string less = "--selector less --target {}/targets.jsonl ";
+  CHECK(lines_of(bed.select(less + common + "sound").out).size() == 5);
+  const Outcome no_target = bed.select(less + common + "broken");
+  CHECK(no_target.exit_code == 1);
+  CHECK(no_target.out.empty());
+  CHECK_THAT(no_target.err, Catch::Contains("no target gives a gradient; the first: its loss or "
+                                            "gradient is not finite"));
+  if (!default_encoder_path()) {
+    WARN("skipped: the default encoder is not installed");
+    return;
+  }
+  const std::string adapt_inf = "--selector adapt_inf --clusters 1 --semantic-duplicate 1 ";
+  CHECK(lines_of(bed.select(adapt_inf + common + "sound").out).size() == 5);
+  const Outcome no_row = bed.select(adapt_inf + common + "broken");
+  CAPTURE(no_row.err);
+  CHECK(no_row.exit_code == 0);
+  CHECK(no_row.out.empty());
+  CHECK_THAT(no_row.err, Catch::Contains("0 of 5 rows picked"));
+  CHECK_THAT(no_row.err, Catch::Contains("5 rows were refused, the first: 0: its loss or gradient "
+                                         "is not finite"));
 }
 
 TEST_CASE("select: adapt_inf with the default models, over a pool and round by round over a log",
@@ -415,8 +555,9 @@ TEST_CASE("select: dedupe passes first copies on and lists the ids to retire",
 
 TEST_CASE("select: killed and started again it gives what an uninterrupted run gives",
           "[selectors][select][service]") {
-  const std::string how = GENERATE("--top 15 --mode two_stage", "--quantile 0.8 --mode pool",
-                                   "--quantile 0.8 --selector bm25", "--selector dedupe");
+  const std::string how = GENERATE(
+      "--top 15 --mode two_stage", "--quantile 0.8 --mode pool", "--quantile 0.8 --selector bm25",
+      "--quantile 0.8 --selector dsir --dsir-min-tokens 5", "--selector dedupe");
   CAPTURE(how);
   const Bed bed(10, 900);
   const std::string common =
@@ -425,19 +566,10 @@ TEST_CASE("select: killed and started again it gives what an uninterrupted run g
       bed.select(common + "--out {}/whole.jsonl --retired {}/whole.retired <{}/pool.jsonl");
   CHECK(whole.exit_code == 0);
 
-  std::vector<std::string> arguments = {"alluvium", "select", "--threads", "2"};
-  std::string text = common + "--state {}/state --out {}/parts.jsonl --retired {}/parts.retired";
-  for (std::size_t at; (at = text.find("{}")) != std::string::npos;) {
-    text.replace(at, 2, bed.directory.path());
-  }
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find(' ', begin), text.size());
-    arguments.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  bed.start_and_kill(arguments, 730, bed.directory / "state/selection.state");
-  const Outcome rest = bed.select(
-      common + "--state {}/state --out {}/parts.jsonl --retired {}/parts.retired <{}/pool.jsonl");
+  const std::string parts =
+      common + "--state {}/state --out {}/parts.jsonl --retired {}/parts.retired";
+  bed.start_and_kill(parts, 730);
+  const Outcome rest = bed.select(parts + " <{}/pool.jsonl");
   CHECK(rest.exit_code == 0);
   CHECK_THAT(rest.err, Catch::Contains("gone on at row"));
   CHECK(bed.read("parts.jsonl") == bed.read("whole.jsonl"));
@@ -445,26 +577,80 @@ TEST_CASE("select: killed and started again it gives what an uninterrupted run g
   CHECK_FALSE(bed.has("state/selection.state"));
 }
 
+TEST_CASE("select: killed in either pass over its pool it goes on in that pass",
+          "[selectors][select][service]") {
+  const std::string selector = GENERATE("bm25", "dsir --dsir-min-tokens 5");
+  const std::string pass = GENERATE("reading", "scoring");
+  CAPTURE(selector, pass);
+  const Bed bed(13, 900);
+  const std::string common =
+      "--selector " + selector +
+      " --top 15 --target {}/targets.jsonl --json --batch 50 --checkpoint-rows 200 ";
+  const Outcome whole = bed.select(common + "--pool {}/pool.jsonl --out {}/whole.jsonl");
+  CHECK(whole.exit_code == 0);
+
+  // A named pipe for a pool: the program waits for rows in the pass that is to be cut. What goes on reads a file of the same lines.
+  const std::string pool = bed.directory / "pool.pipe";
+  const std::string parts = common + "--state {}/state --out {}/parts.jsonl --pool ";
+  REQUIRE(mkfifo(pool.c_str(), 0600) == 0);
+  {
+    Child child = bed.start(parts + pool);
+    int rows = child.open_pipe(pool);
+    if (pass == "scoring") {
+      // The second pass opens another pipe by the same name, so that the end of the first cannot be missed.
+      std::filesystem::remove(pool);
+      REQUIRE(mkfifo(pool.c_str(), 0600) == 0);
+      bed.write_rows(rows, 900);
+      close(rows);
+      rows = child.open_pipe(pool);
+      REQUIRE(std::filesystem::remove(bed.directory / "state/selection.state"));
+    }
+    bed.write_rows(rows, 730);
+    child.kill_when_there_is(bed.directory / "state/selection.state");
+    close(rows);
+  }
+  const Outcome rest = bed.select(parts + "{}/pool.jsonl");
+  CHECK(rest.exit_code == 0);
+  CHECK_THAT(rest.err, Catch::Contains("gone on at row"));
+  CHECK(bed.read("parts.jsonl") == bed.read("whole.jsonl"));
+}
+
+TEST_CASE("select: memory does not grow with the pool", "[selectors][select][service]") {
+  const std::string how = GENERATE("--top 20", "--quantile 0.9");
+  const Bed bed(14, 40);
+  constexpr int kRows = 6000;
+  std::size_t bytes = 0;  // of the last pool written
+  const auto peak = [&](int rows, const std::string& picks) {
+    Child child = bed.start(
+        "--mode pool --compressor lz4 --target {}/targets.jsonl --pool - --out {}/picks " + picks);
+    bytes = 0;
+    for (int written = 0; written < rows; written += 1000) {
+      std::string lines;
+      for (int i = written; i < written + 1000; ++i) {
+        const std::string& text = bed.texts[static_cast<std::size_t>(i) % bed.texts.size()];
+        lines += json{{"id", i}, {"text", text.substr(0, 300)}}.dump() + "\n";
+      }
+      bytes += lines.size();
+      write_all(child.input(), lines);
+    }
+    child.wait_until_input_is_read();
+    return child.peak_resident_bytes();
+  };
+  const int64_t few = peak(kRows, how);
+  const int64_t many = peak(10 * kRows, how);
+  const auto pool_bytes = static_cast<int64_t>(bytes);
+  CAPTURE(how, few, many, pool_bytes);
+  CHECK(many - few < pool_bytes / 4);
+  // With all rows for picks the pool has to be held: the measure sees it.
+  CHECK(peak(10 * kRows, "--top " + std::to_string(10 * kRows)) - few > pool_bytes);
+}
+
 TEST_CASE("select: a state of another selection, of another pool or with damage is refused",
           "[selectors][select][service]") {
   const Bed bed(11, 500);
   const std::string state = bed.directory / "state/selection.state";
-  const std::vector<std::string> arguments = {"alluvium",
-                                              "select",
-                                              "--target",
-                                              bed.directory / "targets.jsonl",
-                                              "--pool",
-                                              "-",
-                                              "--top",
-                                              "5",
-                                              "--state",
-                                              bed.directory / "state",
-                                              "--checkpoint-rows",
-                                              "100",
-                                              "--batch",
-                                              "50"};
-  bed.start_and_kill(arguments, 400, state);
   const std::string common = "--target {}/targets.jsonl --state {}/state --batch 50 ";
+  bed.start_and_kill(common + "--top 5 --pool - --checkpoint-rows 100", 400);
   CHECK_THAT(bed.select(common + "--top 6 --pool {}/pool.jsonl").err,
              Catch::Contains("belongs to another selection"));
   auto lines = bed.pool_lines;

@@ -15,8 +15,6 @@ namespace alluvium::tests {
 /// A text "skill:number" has a gradient along its skill's axis with noise of its own; "bad" cannot be learned from. Equal texts are equal.
 class MadeUpScorer final : public selectors::GradientScorer {
  public:
-  explicit MadeUpScorer(double unit = 1) : unit_(unit) {}
-
   std::string label() const override { return "made up"; }
   int64_t dimension() const override { return 32; }
 
@@ -40,7 +38,7 @@ class MadeUpScorer final : public selectors::GradientScorer {
         one.sketch.push_back(static_cast<float>(0.08 * random.normal()));
       }
       one.sketch[skill] += 1;
-      one.score(selectors::Expert::nll) = unit_ * std::exp(random.normal());
+      one.score(selectors::Expert::nll) = std::exp(random.normal());
       one.score(selectors::Expert::el2n) = random.uniform();
       one.score(selectors::Expert::entropy) = 2.0;
       scored.push_back(std::move(one));
@@ -50,9 +48,6 @@ class MadeUpScorer final : public selectors::GradientScorer {
 
   std::map<std::string, int> calls_;  ///< of each id
   int64_t calls_left_ = -1;           ///< after so many calls it breaks; below 0: never
-
- private:
-  double unit_;
 };
 
 }  // namespace alluvium::tests

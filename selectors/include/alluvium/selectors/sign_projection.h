@@ -3,6 +3,11 @@
 // Source : Rademacher projection as in TRAK (Park et al., ICML 2023) and Adapt-inf; SplitMix64's finaliser (Steele, Lea, Flood, 2014).
 //          Two-sided: as in LoGra (Choe et al., 2024).
 // Differs: a sign is a function of seed, parameter and output alone, so every device and thread makes the same.
+// Variance of the sketches' inner product, whose mean is <g1, g2>. With V(M) = ||M||^2 + tr(M^2) - 2 sum_i M_ii^2, the variance of
+//          s^T M s over independent signs s:
+//          dense    : V(g1 g2^T) / D for D outputs: (||g1||^2 ||g2||^2 + <g1, g2>^2 - 2 sum_p g1_p^2 g2_p^2) / D;
+//          two-sided: V(G1 (C^T C / c) G2^T) / a over A [a, out] with C [c, in] as it is. Over C too, the mean of that, and V(G1^T G2) / c:
+//                     more than a dense projection of D = a c has where the gradients are of low rank.
 // Threads: pure functions.
 #pragma once
 
