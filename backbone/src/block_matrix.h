@@ -47,7 +47,7 @@ class BlockMatrix {
   static bool multiplies_few();
 
   /// Y = X W^T for a question's rows, x: [count, cols], y: [count, rows], the numbers of x rounded to 15 bits of each block's largest: seven
-  /// bits more than bfloat16 has. Faster than multiply_rows() and, up to some 50 rows, than a product with dense bfloat16 weights.
+  /// bits more than bfloat16 has. Faster than multiply_rows() and, up to some 20 rows, than a product with dense bfloat16 weights.
   void multiply_few(const float* x, int64_t count, float* y) const;
 
   /// As multiply() for `count` rows, x: [count, cols], y: [count, rows]; each as multiply() gives it.

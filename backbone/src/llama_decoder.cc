@@ -91,8 +91,9 @@ void add_few_rows(const Adapter::Stacked& factors, const at::Tensor& x, const at
 
 constexpr int64_t kFewRows = 128;
 
-// The same in the checkpoint's own blocks, a third of the bytes: up to some 70 rows that is what a product costs.
-constexpr int64_t kBlockRows = 64;
+// The same in the checkpoint's own blocks, a third of the bytes. Fewer rows cost only bytes; more than these cost arithmetic, of which dense
+// bfloat16 needs less (docs/performance.md, "Answers").
+constexpr int64_t kBlockRows = 20;
 
 bool fits_blocks(const at::Tensor& x, const LinearWeight& weight) {
   return x.size(0) <= kBlockRows && x.is_cpu() && x.scalar_type() == at::kBFloat16 &&
