@@ -44,15 +44,19 @@ struct TileOperand {
 using TileProduct = void (*)(const std::byte* tiles, int64_t groups, const TileOperand& x,
                              float* y);
 
-struct TileKernels {
-  TileProduct q4_0;
-  TileProduct q4_1;
-  TileProduct q8_0;
+/// A kernel for each format.
+template <class Kernel>
+struct ByTileFormat {
+  Kernel q4_0;
+  Kernel q4_1;
+  Kernel q8_0;
 
-  TileProduct of(TileFormat format) const {
+  Kernel of(TileFormat format) const {
     return format == TileFormat::q4_0 ? q4_0 : format == TileFormat::q4_1 ? q4_1 : q8_0;
   }
 };
+
+using TileKernels = ByTileFormat<TileProduct>;
 
 /// Several rows that weights are multiplied with at once: each block of 32 columns as whole numbers q = x / scale of at most 14 bits and
 /// a sign, split into q = 2^7 high + low with 0 <= low < 128. A bfloat16 has 8 bits.
@@ -63,23 +67,15 @@ struct FewRowsOperand {
   const int8_t* low = nullptr;    ///< [rows, columns]
   const float* scales = nullptr;  ///< [rows, blocks]
   const float* sums = nullptr;    ///< [rows, blocks] sum of the values
-  const int32_t* shifts =
-      nullptr;  ///< [rows, blocks] what the format's offset (8 or 128) takes from a block's sum of q
+  /// [rows, blocks] what the format's offset (8 or 128) takes from a block's sum of q
+  const int32_t* shifts = nullptr;
 };
 
 /// y[i * stride + r] = sum_c W[r, c] x_i[c] for all rows i and `groups` times 16 rows of the matrix; tiles: [groups][blocks].
 using FewRowsProduct = void (*)(const std::byte* tiles, int64_t groups, const FewRowsOperand& x,
                                 int64_t stride, float* y);
 
-struct FewRowsKernels {
-  FewRowsProduct q4_0;
-  FewRowsProduct q4_1;
-  FewRowsProduct q8_0;
-
-  FewRowsProduct of(TileFormat format) const {
-    return format == TileFormat::q4_0 ? q4_0 : format == TileFormat::q4_1 ? q4_1 : q8_0;
-  }
-};
+using FewRowsKernels = ByTileFormat<FewRowsProduct>;
 
 /// Where split_few() writes the whole-number form of one row of a FewRowsOperand.
 struct SplitFewRow {
