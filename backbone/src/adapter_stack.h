@@ -27,7 +27,7 @@ StackedFactors stack_factors(const LayerFactors& layer, std::initializer_list<Pr
 /// Whether add_adapted_row() takes these factors: float32 or bfloat16 on the CPU.
 bool multiplies_rows(const Adapter::Stacked& factors);
 
-/// y += B (A x) of one row, one rank at a time, in float32; x: [in], y: [out]; `low` is scratch.
+/// y += B (A x) of one row, sums in float32, for factors that multiplies_rows() takes; x: [in], y: [out]; `low` is scratch.
 void add_adapted_row(const Adapter::Stacked& factors, const float* x, float* y,
                      std::vector<float>& low);
 

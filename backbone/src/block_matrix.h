@@ -46,7 +46,7 @@ class BlockMatrix {
   /// Whether multiply_few() can be called on this processor.
   static bool multiplies_few();
 
-  /// Y = X W^T for a question's rows, x: [count, cols], y: [count, rows], the numbers of x rounded to 15 bits of each block's largest: seven
+  /// Y = X W^T for a question's rows, x: [count, cols], y: [count, rows], float32; only where multiplies_few(). The numbers of x are rounded to 15 bits of each block's largest: seven
   /// bits more than bfloat16 has. Faster than multiply_rows() and, up to some 20 rows, than a product with dense bfloat16 weights.
   void multiply_few(const float* x, int64_t count, float* y) const;
 

@@ -4,10 +4,6 @@
 #include <shared_mutex>
 #include <unordered_map>
 
-#include <ATen/ops/from_blob.h>
-#include <ATen/ops/mv.h>
-#include <c10/core/InferenceMode.h>
-
 #include "alluvium/core/error.h"
 #include "alluvium/memory_bank/key_index.h"
 #include "key_ranking.h"
@@ -41,16 +37,11 @@ class ExactIndex final : public KeyIndex {
                              const KeyFilter& filter) const override {
     check_query(query, dimension_);
     const std::shared_lock lock(mutex_);
-    if (owners_.empty()) {
-      return {};
-    }
-    const at::Tensor products = multiply(query);
-    const float* of_slot = products.const_data_ptr<float>();
     std::vector<KeyHit> hits;
     hits.reserve(slots_.size());
     for (const auto& [row, slots] : slots_) {
       if (!filter || filter(row)) {
-        hits.push_back({row, best_of(slots, [&](std::size_t slot) { return of_slot[slot]; })});
+        hits.push_back({row, best_of(query, slots)});
       }
     }
     return take_best(std::move(hits), limit);
@@ -63,9 +54,7 @@ class ExactIndex final : public KeyIndex {
     std::vector<double> scores;
     for (const int64_t row : document_rows) {
       const auto found = slots_.find(row);
-      scores.push_back(found == slots_.end() ? -1.0 : best_of(found->second, [&](std::size_t slot) {
-        return dot(query, matrix_.data() + slot * dimension_);
-      }));
+      scores.push_back(found == slots_.end() ? -1.0 : best_of(query, found->second));
     }
     return scores;
   }
@@ -81,22 +70,10 @@ class ExactIndex final : public KeyIndex {
   }
 
  private:
-  // All keys with the query, [keys]: their bytes are the cost, which the library's product reads at the memory's speed.
-  at::Tensor multiply(std::span<const float> query) const {
-    const c10::InferenceMode no_gradient;
-    const auto view = [](const float* numbers, at::IntArrayRef shape) {
-      return at::from_blob(const_cast<float*>(numbers), shape, at::kFloat);  // only read
-    };
-    const auto columns = static_cast<int64_t>(dimension_);
-    return at::mv(view(matrix_.data(), {static_cast<int64_t>(owners_.size()), columns}),
-                  view(query.data(), {columns}));
-  }
-
-  template <class Product>
-  static double best_of(const std::vector<std::size_t>& slots, const Product& product) {
+  double best_of(std::span<const float> query, const std::vector<std::size_t>& slots) const {
     float best = -std::numeric_limits<float>::infinity();
     for (const std::size_t slot : slots) {
-      best = std::max(best, product(slot));
+      best = std::max(best, dot(query, matrix_.data() + slot * dimension_));
     }
     return std::clamp(static_cast<double>(best), -1.0, 1.0);
   }
