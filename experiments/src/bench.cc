@@ -24,6 +24,7 @@ constexpr std::array kBenches = {
     Bench{"crash",
           "kill a service under load and check that nothing acknowledged is lost or doubled",
           run_crash_bench},
+    Bench{"soak", "very many memories, through a restart: RAM, answers, records", run_soak_bench},
     Bench{"backbone", "reading and decoding speed beside this machine's limits and other engines",
           run_backbone_bench},
     Bench{"selection", "precision and speed of the selectors, beside the packages they replace",

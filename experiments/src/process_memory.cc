@@ -3,6 +3,8 @@
 #include <fstream>
 #include <string>
 
+#include <fmt/format.h>
+
 namespace alluvium::experiments {
 
 void reset_peak_rss() {
@@ -10,8 +12,10 @@ void reset_peak_rss() {
   file << "5\n";
 }
 
-int64_t peak_rss_bytes() {
-  std::ifstream file("/proc/self/status");
+namespace {
+
+int64_t peak_of(const std::string& status_path) {
+  std::ifstream file(status_path);
   std::string name;
   while (file >> name) {
     if (name == "VmHWM:") {
@@ -22,5 +26,11 @@ int64_t peak_rss_bytes() {
   }
   return 0;
 }
+
+}  // namespace
+
+int64_t peak_rss_bytes() { return peak_of("/proc/self/status"); }
+
+int64_t peak_rss_bytes(pid_t process) { return peak_of(fmt::format("/proc/{}/status", process)); }
 
 }  // namespace alluvium::experiments

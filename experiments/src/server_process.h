@@ -31,6 +31,8 @@ class ServerProcess {
   /// Address that clients connect to, e.g. tcp://127.0.0.1:40123.
   const std::string& endpoint() const { return endpoint_; }
 
+  pid_t pid() const { return pid_; }
+
   /// SIGKILL, and waits until the process is gone.
   void kill();
 

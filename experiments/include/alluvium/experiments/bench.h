@@ -26,6 +26,10 @@ int run_long_document_bench(const std::vector<std::string>& arguments);
 /// doubled.
 int run_crash_bench(const std::vector<std::string>& arguments);
 
+/// A service with very many memories, through a restart: what it holds in RAM, and whether it answers
+/// alike.
+int run_soak_bench(const std::vector<std::string>& arguments);
+
 /// Reading and decoding speed beside this machine's limits and other engines.
 int run_backbone_bench(const std::vector<std::string>& arguments);
 
