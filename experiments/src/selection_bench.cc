@@ -23,6 +23,7 @@
 #include "alluvium/selectors/encoder_embedder.h"
 #include "alluvium/service/configuration.h"
 #include "report.h"
+#include "selection_contenders.h"
 #include "selection_peers.h"
 #include "selection_sketch.h"
 
@@ -50,13 +51,7 @@ struct BenchOptions {
   std::string json;
 };
 
-// A selector as a row of the table.
-struct Contender {
-  std::string selector;
-  std::string mode;
-  selectors::SelectorOptions options;
-};
-
+// What the table's rows have in common.
 selectors::SelectorOptions base_options(const BenchOptions& bench) {
   selectors::SelectorOptions options;
   options.threads = bench.threads;
@@ -65,52 +60,6 @@ selectors::SelectorOptions base_options(const BenchOptions& bench) {
   options.length.min_bytes = 0;  // the rows of two domains are short
   options.dsir_min_tokens = 0;
   return options;
-}
-
-// Every mode of ZIP-FIT that the table declares. `chunk`: 0 whole texts, 1024 even pieces, -1 pieces of the targets' median length.
-std::vector<Contender> zip_fit_contenders(const BenchOptions& bench) {
-  std::vector<Contender> list;
-  const auto add = [&](const std::string& mode, const std::string& compressor, int64_t level,
-                       int64_t chunk) {
-    Contender contender{"zip_fit", mode, base_options(bench)};
-    contender.options.mode = mode;
-    contender.options.compressor = compressor;
-    contender.options.level = level;
-    contender.options.length.chunk_bytes = chunk;
-    contender.mode += " " + compressor + (compressor == "lz4" ? "" : "-" + std::to_string(level));
-    contender.mode += chunk == 0 ? "" : chunk == -1 ? " median chunks" : " chunks";
-    list.push_back(std::move(contender));
-  };
-  add("ref", "gzip", 6, 0);
-  add("two_stage", "gzip", 6, 0);
-  add("ref", "lz4", 1, 0);
-  add("ref", "zstd", 3, 0);
-  add("cond", "gzip", 6, 0);
-  add("pool", "gzip", 6, 0);
-  add("pool", "lz4", 1, 0);
-  add("two_stage", "gzip", 6, -1);
-  add("pool", "gzip", 6, -1);
-  return list;
-}
-
-std::vector<Contender> baseline_contenders(
-    const BenchOptions& bench, const std::shared_ptr<const selectors::TextEmbedder>& embedder) {
-  std::vector<Contender> list;
-  const auto add = [&](const std::string& name, const std::string& mode) -> Contender& {
-    list.push_back({name, mode, base_options(bench)});
-    return list.back();
-  };
-  add("random", "");
-  add("length_matched_random", "of ref lz4").options.mode = "ref";
-  list.back().options.compressor = "lz4";
-  list.back().options.length.chunk_bytes = 0;
-  add("bm25", "");
-  add("dsir", "top-k").options.dsir_sample = false;
-  add("dsir", "sampled");
-  if (embedder != nullptr) {
-    add("embedding", "MiniLM").options.embedder = embedder;
-  }
-  return list;
 }
 
 // The tasks share most of their texts, so each is embedded once.
@@ -251,7 +200,7 @@ class Bench {
       }
       return best;
     };
-    for (Contender& contender : zip_fit_contenders(options_)) {
+    for (Contender& contender : zip_fit_contenders(base_options(options_))) {
       if (contender.options.length.chunk_bytes != 0 || contender.options.mode == "two_stage") {
         continue;
       }
@@ -276,7 +225,7 @@ class Bench {
       contender.options.length.chunk_bytes = 0;
       add("zip_fit", contender.mode, run(contender, picks), picks);
     }
-    for (const Contender& contender : baseline_contenders(options_, nullptr)) {
+    for (const Contender& contender : baseline_contenders(base_options(options_), nullptr)) {
       if (contender.selector == "dsir" || contender.selector == "bm25") {
         add(contender.selector, contender.mode, run(contender, rows_of_pool), std::nullopt);
       }
@@ -297,9 +246,9 @@ class Bench {
   }
 
   std::vector<Contender> contenders() const {
-    std::vector<Contender> list = zip_fit_contenders(options_);
+    std::vector<Contender> list = zip_fit_contenders(base_options(options_));
     if (!options_.validation) {
-      for (Contender& contender : baseline_contenders(options_, embedder_)) {
+      for (Contender& contender : baseline_contenders(base_options(options_), embedder_)) {
         list.push_back(std::move(contender));
       }
     }
