@@ -7,7 +7,6 @@
 #include <limits>
 #include <map>
 #include <memory>
-#include <optional>
 #include <unordered_map>
 #include <utility>
 
@@ -22,6 +21,7 @@
 #include "alluvium/experiments/bench.h"
 #include "alluvium/selectors/encoder_embedder.h"
 #include "alluvium/service/configuration.h"
+#include "exact_rankings.h"
 #include "report.h"
 #include "selection_contenders.h"
 #include "selection_peers.h"
@@ -136,7 +136,7 @@ class Bench {
             load_selection_task(options_.data, target, drawn, options_.seed, cut);
         const std::string name = target + (cut > 0 ? fmt::format(" cut {}", cut) : "") +
                                  (options_.validation ? " validation" : "");
-        std::vector<int64_t> exact;
+        ExactRankings exact;
         for (const Contender& contender : contenders()) {
           const auto selector = registry_.make(contender.selector, contender.options);
           const SelectionMeasure measure = measure_selector(*selector, task, kPicks);
@@ -147,11 +147,9 @@ class Bench {
           say("{}: {} {} over {} rows: {:.3f} at 100, {:.3f} at 300", name, contender.selector,
               contender.mode, task.pool.size(), precision_at(task, measure.ranked, 100),
               precision_at(task, measure.ranked, 300));
-          if (contender.mode == "ref gzip-6") {
-            exact = measure.ranked;
-          }
-          if (contender.selector == "zip_fit" && !exact.empty()) {
-            rows.back()["recall_of_exact_top"] = recall_of_top(exact, measure.ranked, kPicks);
+          exact.add(contender, measure.ranked);
+          if (const auto recall = exact.recall(contender, measure.ranked, kPicks)) {
+            rows.back()["recall_of_exact_top"] = *recall;
           }
         }
         if (options_.peer_precision) {
@@ -174,18 +172,15 @@ class Bench {
         load_speed_task(options_.data, options_.speed_sources, options_.speed_targets);
     const auto rows_of_pool = static_cast<int64_t>(task.pool.size());
     std::vector<Row> rows;
-    std::vector<double> exact_scores;
-    std::vector<int64_t> exact;
+    ExactRankings exact;
+    SelectionMeasure whole_texts;  // ranked exactly, as the package does
     const auto add = [&](const std::string& selector, const std::string& mode,
-                         const SelectionMeasure& measure, std::optional<int64_t> picks) {
+                         const SelectionMeasure& measure) {
       Row row = to_row(selector, mode, task.target, task, measure);
       row["precision_at_100"] = nullptr;
       row["precision_at_300"] = nullptr;
       row["pairs_per_s"] =
           static_cast<double>(task.pool.size() * task.targets.size()) / measure.seconds;
-      if (picks) {
-        row["recall_of_exact_top"] = recall_of_top(exact, measure.ranked, *picks);
-      }
       rows.push_back(std::move(row));
     };
     const auto run = [&](Contender contender, int64_t picks) {
@@ -200,38 +195,44 @@ class Bench {
       }
       return best;
     };
-    for (Contender& contender : zip_fit_contenders(base_options(options_))) {
-      if (contender.options.length.chunk_bytes != 0 || contender.options.mode == "two_stage") {
+    const std::vector<Contender> modes = zip_fit_contenders(base_options(options_));
+    for (const Contender& contender : modes) {
+      const bool is_ref = contender.options.mode == "ref";
+      const bool cuts = contender.options.length.chunk_bytes != 0;
+      if (contender.options.mode == "two_stage" || (cuts && !is_ref)) {
         continue;
       }
       const SelectionMeasure measure = run(contender, rows_of_pool);
+      exact.add(contender, measure.ranked);
+      add(contender.selector, contender.mode, measure);
       if (contender.mode == "ref gzip-6") {
-        exact = measure.ranked;
-        exact_scores = measure.scores;
-        contender.options.size_only = false;
+        whole_texts = measure;
         Contender writing = contender;
         writing.mode += " written by zlib";
-        add("zip_fit", contender.mode, measure, std::nullopt);
-        const SelectionMeasure written = run(writing, rows_of_pool);
-        add("zip_fit", writing.mode, written, std::nullopt);
+        writing.options.size_only = false;
+        add(writing.selector, writing.mode, run(writing, rows_of_pool));
+      }
+    }
+    for (Contender contender : modes) {
+      if (contender.options.mode != "two_stage") {
         continue;
       }
-      add("zip_fit", contender.mode, measure, std::nullopt);
-    }
-    for (const int64_t percent : {1, 5}) {
-      const int64_t picks = std::max<int64_t>(1, rows_of_pool * percent / 100);
-      Contender contender{"zip_fit", fmt::format("two_stage gzip-6, K = {} %", percent),
-                          base_options(options_)};
-      contender.options.length.chunk_bytes = 0;
-      add("zip_fit", contender.mode, run(contender, picks), picks);
+      const std::string mode = contender.mode;
+      for (const int64_t percent : {1, 5}) {
+        const int64_t picks = std::max<int64_t>(1, rows_of_pool * percent / 100);
+        contender.mode = fmt::format("{}, K = {} %", mode, percent);
+        const SelectionMeasure measure = run(contender, picks);
+        add(contender.selector, contender.mode, measure);
+        rows.back()["recall_of_exact_top"] = exact.recall(contender, measure.ranked, picks).value();
+      }
     }
     for (const Contender& contender : baseline_contenders(base_options(options_), nullptr)) {
       if (contender.selector == "dsir" || contender.selector == "bm25") {
-        add(contender.selector, contender.mode, run(contender, rows_of_pool), std::nullopt);
+        add(contender.selector, contender.mode, run(contender, rows_of_pool));
       }
     }
     if (!options_.peers.empty()) {
-      add_peers(task, exact, exact_scores, add);
+      add_peers(task, whole_texts, add);
     }
     add_speedups(rows, task.target);
     return rows;
@@ -262,8 +263,7 @@ class Bench {
   }
 
   template <class Add>
-  void add_peers(const SelectionTask& task, const std::vector<int64_t>& exact,
-                 const std::vector<double>& exact_scores, const Add& add) {
+  void add_peers(const SelectionTask& task, const SelectionMeasure& exact, const Add& add) {
     const auto rows = static_cast<int64_t>(task.pool.size());
     for (const char* peer : {"zip-fit-gzip", "zip-fit-lz4", "data-selection"}) {
       SelectionMeasure best;
@@ -274,16 +274,16 @@ class Bench {
           best = std::move(measure);
         }
       }
-      add(peer, "package", best, std::nullopt);
+      add(peer, "package", best);
       if (std::string(peer) == "zip-fit-gzip") {
         double largest = 0;
-        for (std::size_t i = 0; i < exact_scores.size(); ++i) {
-          largest = std::max(largest, std::abs(exact_scores[i] - best.scores[i]));
+        for (std::size_t i = 0; i < exact.scores.size(); ++i) {
+          largest = std::max(largest, std::abs(exact.scores[i] - best.scores[i]));
         }
         parity_ = {{"rows", rows},
                    {"targets", task.targets.size()},
                    {"largest_score_difference", largest},
-                   {"same_order", same_order(exact, exact_scores, best.scores)}};
+                   {"same_order", same_order(exact.ranked, exact.scores, best.scores)}};
       }
     }
   }

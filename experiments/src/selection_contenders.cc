@@ -25,6 +25,7 @@ std::vector<Contender> zip_fit_contenders(const selectors::SelectorOptions& base
   add("cond", "gzip", 6, 0);
   add("pool", "gzip", 6, 0);
   add("pool", "lz4", 1, 0);
+  add("ref", "gzip", 6, -1);
   add("two_stage", "gzip", 6, -1);
   add("pool", "gzip", 6, -1);
   return list;

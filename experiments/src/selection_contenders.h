@@ -18,7 +18,8 @@ struct Contender {
   selectors::SelectorOptions options;
 };
 
-/// Every mode of ZIP-FIT that the table declares. `base` is what they have in common; mode, compressor, level and pieces are theirs.
+/// Every mode of ZIP-FIT that the table declares, the exact ranking over the same pieces first of those it judges. `base` is what they have
+/// in common; mode, compressor, level and pieces are theirs.
 std::vector<Contender> zip_fit_contenders(const selectors::SelectorOptions& base);
 
 /// What ZIP-FIT is compared with; the embedding only where there is an embedder.
