@@ -2,6 +2,7 @@
 
 #include <fstream>
 #include <string>
+#include <unistd.h>
 
 namespace alluvium::experiments {
 
@@ -10,8 +11,10 @@ void reset_peak_rss() {
   file << "5\n";
 }
 
-int64_t peak_rss_bytes() {
-  std::ifstream file("/proc/self/status");
+int64_t peak_rss_bytes() { return peak_rss_bytes(getpid()); }
+
+int64_t peak_rss_bytes(pid_t process) {
+  std::ifstream file("/proc/" + std::to_string(process) + "/status");
   std::string name;
   while (file >> name) {
     if (name == "VmHWM:") {
