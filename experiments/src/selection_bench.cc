@@ -26,6 +26,8 @@
 #include "selection_contenders.h"
 #include "selection_peers.h"
 #include "selection_sketch.h"
+#include "selection_stream.h"
+#include "temporary_directory.h"
 
 namespace alluvium::experiments {
 namespace {
@@ -45,6 +47,11 @@ struct BenchOptions {
   bool peer_precision = false;
   int64_t speed_sources = 2000;
   int64_t speed_targets = 64;
+  std::string stream_pool;
+  std::string make_pool = "experiments/make_pool.py";
+  int64_t stream_rows = 1'000'000;
+  int64_t stream_targets = 16;
+  SelectionStreamOptions stream;
   int64_t repeats = 3;
   int64_t threads = 2;
   uint64_t seed = 0;
@@ -122,12 +129,12 @@ class Bench {
  public:
   explicit Bench(const BenchOptions& options) : options_(options), registry_("selector") {
     selectors::register_selectors(registry_);
-    if (!options.encoder.empty()) {
-      embedder_ = load_embedder(options.encoder, options.threads);
-    }
   }
 
   std::vector<Row> precision() {
+    if (!options_.encoder.empty()) {
+      embedder_ = load_embedder(options_.encoder, options_.threads);
+    }
     std::vector<Row> rows;
     const TargetRows drawn = options_.validation ? TargetRows::validation : TargetRows::report;
     for (const int64_t cut : options_.cut_bytes) {
@@ -340,6 +347,21 @@ Row mean_precision(const std::vector<Row>& rows) {
   return means;
 }
 
+// Makes the pool where none is given; it goes when it was selected from.
+Row measure_stream(const BenchOptions& bench) {
+  const TemporaryDirectory directory;
+  SelectionStreamOptions options = bench.stream;
+  options.directory = directory.path();
+  options.threads = bench.threads;
+  options.pool = bench.stream_pool;
+  if (options.pool.empty()) {
+    options.pool = directory.path() + "/pool.jsonl";
+    make_stream_pool(bench.make_pool, bench.data, bench.stream_rows, bench.seed, options.pool);
+  }
+  options.targets = load_speed_task(bench.data, 1, bench.stream_targets).targets;
+  return to_row(options, measure_selection_stream(options));
+}
+
 }  // namespace
 
 int run_selection_bench(const std::vector<std::string>& arguments) {
@@ -353,9 +375,9 @@ int run_selection_bench(const std::vector<std::string>& arguments) {
       "zip-fit and data-selection.",
       "alluvium bench selection");
   app.add_option("--data", options.data, "folder of the evaluation data")->capture_default_str();
-  app.add_option("--part", options.parts, "precision, speed, sketch")
+  app.add_option("--part", options.parts, "precision, speed, sketch, stream")
       ->delimiter(',')
-      ->check(CLI::IsMember({"precision", "speed", "sketch"}))
+      ->check(CLI::IsMember({"precision", "speed", "sketch", "stream"}))
       ->capture_default_str();
   app.add_option("--target", options.targets, "humaneval, mbpp, minif2f, proofnet")
       ->delimiter(',')
@@ -378,6 +400,21 @@ int run_selection_bench(const std::vector<std::string>& arguments) {
                "the packages on the precision pools too (minutes)");
   app.add_option("--speed-sources", options.speed_sources)->check(CLI::Range(1, 100000));
   app.add_option("--speed-targets", options.speed_targets)->check(CLI::Range(1, 164));
+  app.add_option("--stream-pool", options.stream_pool,
+                 "pool of part stream; one of --stream-rows rows is made when none is given");
+  app.add_option("--make-pool", options.make_pool, "what makes it")->capture_default_str();
+  app.add_option("--stream-rows", options.stream_rows)
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->capture_default_str();
+  app.add_option("--stream-targets", options.stream_targets)
+      ->check(CLI::Range(1, 164))
+      ->capture_default_str();
+  app.add_option("--top", options.stream.top, "picks of part stream")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->capture_default_str();
+  app.add_option("--checkpoint-rows", options.stream.checkpoint_rows, "of part stream")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->capture_default_str();
   app.add_option("--repeats", options.repeats, "of speed; the best counts")
       ->check(CLI::Range(1, 100));
   app.add_option("--threads", options.threads, "of selectors and packages")
@@ -423,11 +460,22 @@ int run_selection_bench(const std::vector<std::string>& arguments) {
     std::printf("\n%s", to_markdown(sketch).c_str());
     report["sketch"] = sketch;
   }
+  bool goes_on = true;
+  if (asked("stream")) {
+    const Row stream = measure_stream(options);
+    std::printf("\n%s", to_markdown(stream.at("runs").get<std::vector<Row>>()).c_str());
+    fmt::print("\n{} rows, {:.0f} a second; gone on at row {}: {}\n",
+               stream.at("pool_rows").get<int64_t>(), stream.at("rows_per_s").get<double>(),
+               stream.at("gone_on_at_row").get<int64_t>(),
+               stream.at("same_output") ? "the same output" : "ANOTHER OUTPUT");
+    report["stream"] = stream;
+    goes_on = stream.at("same_output").get<bool>();
+  }
   report["rows"] = rows;
   if (!options.json.empty()) {
     write_json(options.json, report);
   }
-  return 0;
+  return goes_on ? 0 : 1;
 }
 
 }  // namespace alluvium::experiments
