@@ -125,7 +125,7 @@ void inspect(const std::string& directory, CrashReport& report) {
 
 CrashReport measure_crashes(const CrashBenchOptions& options) {
   ServerOptions server_options;
-  server_options.program = options.program.empty() ? ServerProcess::own_program() : options.program;
+  server_options.program = options.program.empty() ? own_program() : options.program;
   server_options.directory = options.directory;
   server_options.arguments = options.serve_arguments;
 

@@ -2,8 +2,7 @@
 
 #include <fstream>
 #include <string>
-
-#include <fmt/format.h>
+#include <unistd.h>
 
 namespace alluvium::experiments {
 
@@ -12,10 +11,10 @@ void reset_peak_rss() {
   file << "5\n";
 }
 
-namespace {
+int64_t peak_rss_bytes() { return peak_rss_bytes(getpid()); }
 
-int64_t peak_of(const std::string& status_path) {
-  std::ifstream file(status_path);
+int64_t peak_rss_bytes(pid_t process) {
+  std::ifstream file("/proc/" + std::to_string(process) + "/status");
   std::string name;
   while (file >> name) {
     if (name == "VmHWM:") {
@@ -26,11 +25,5 @@ int64_t peak_of(const std::string& status_path) {
   }
   return 0;
 }
-
-}  // namespace
-
-int64_t peak_rss_bytes() { return peak_of("/proc/self/status"); }
-
-int64_t peak_rss_bytes(pid_t process) { return peak_of(fmt::format("/proc/{}/status", process)); }
 
 }  // namespace alluvium::experiments

@@ -1,4 +1,4 @@
-// Peak memory of a process, by stretches.
+// Peak memory of this process, by stretches, and of another.
 //
 // Source : proc(5): VmHWM of /proc/self/status; writing 5 to /proc/self/clear_refs resets it.
 // Threads: thread-safe.
@@ -15,7 +15,7 @@ void reset_peak_rss();
 /// Bytes resident at most since the last reset; 0 where the kernel does not say.
 int64_t peak_rss_bytes();
 
-/// The same of another process since it began.
+/// The same of another process, since it began; 0 when it has ended.
 int64_t peak_rss_bytes(pid_t process);
 
 }  // namespace alluvium::experiments

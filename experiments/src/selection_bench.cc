@@ -7,7 +7,6 @@
 #include <limits>
 #include <map>
 #include <memory>
-#include <optional>
 #include <unordered_map>
 #include <utility>
 
@@ -22,9 +21,13 @@
 #include "alluvium/experiments/bench.h"
 #include "alluvium/selectors/encoder_embedder.h"
 #include "alluvium/service/configuration.h"
+#include "exact_rankings.h"
 #include "report.h"
+#include "selection_contenders.h"
 #include "selection_peers.h"
 #include "selection_sketch.h"
+#include "selection_stream.h"
+#include "temporary_directory.h"
 
 namespace alluvium::experiments {
 namespace {
@@ -44,19 +47,18 @@ struct BenchOptions {
   bool peer_precision = false;
   int64_t speed_sources = 2000;
   int64_t speed_targets = 64;
+  std::string stream_pool;
+  std::string make_pool = "experiments/make_pool.py";
+  int64_t stream_rows = 1'000'000;
+  int64_t stream_targets = 16;
+  SelectionStreamOptions stream;
   int64_t repeats = 3;
   int64_t threads = 2;
   uint64_t seed = 0;
   std::string json;
 };
 
-// A selector as a row of the table.
-struct Contender {
-  std::string selector;
-  std::string mode;
-  selectors::SelectorOptions options;
-};
-
+// What the table's rows have in common.
 selectors::SelectorOptions base_options(const BenchOptions& bench) {
   selectors::SelectorOptions options;
   options.threads = bench.threads;
@@ -65,52 +67,6 @@ selectors::SelectorOptions base_options(const BenchOptions& bench) {
   options.length.min_bytes = 0;  // the rows of two domains are short
   options.dsir_min_tokens = 0;
   return options;
-}
-
-// Every mode of ZIP-FIT that the table declares. `chunk`: 0 whole texts, 1024 even pieces, -1 pieces of the targets' median length.
-std::vector<Contender> zip_fit_contenders(const BenchOptions& bench) {
-  std::vector<Contender> list;
-  const auto add = [&](const std::string& mode, const std::string& compressor, int64_t level,
-                       int64_t chunk) {
-    Contender contender{"zip_fit", mode, base_options(bench)};
-    contender.options.mode = mode;
-    contender.options.compressor = compressor;
-    contender.options.level = level;
-    contender.options.length.chunk_bytes = chunk;
-    contender.mode += " " + compressor + (compressor == "lz4" ? "" : "-" + std::to_string(level));
-    contender.mode += chunk == 0 ? "" : chunk == -1 ? " median chunks" : " chunks";
-    list.push_back(std::move(contender));
-  };
-  add("ref", "gzip", 6, 0);
-  add("two_stage", "gzip", 6, 0);
-  add("ref", "lz4", 1, 0);
-  add("ref", "zstd", 3, 0);
-  add("cond", "gzip", 6, 0);
-  add("pool", "gzip", 6, 0);
-  add("pool", "lz4", 1, 0);
-  add("two_stage", "gzip", 6, -1);
-  add("pool", "gzip", 6, -1);
-  return list;
-}
-
-std::vector<Contender> baseline_contenders(
-    const BenchOptions& bench, const std::shared_ptr<const selectors::TextEmbedder>& embedder) {
-  std::vector<Contender> list;
-  const auto add = [&](const std::string& name, const std::string& mode) -> Contender& {
-    list.push_back({name, mode, base_options(bench)});
-    return list.back();
-  };
-  add("random", "");
-  add("length_matched_random", "of ref lz4").options.mode = "ref";
-  list.back().options.compressor = "lz4";
-  list.back().options.length.chunk_bytes = 0;
-  add("bm25", "");
-  add("dsir", "top-k").options.dsir_sample = false;
-  add("dsir", "sampled");
-  if (embedder != nullptr) {
-    add("embedding", "MiniLM").options.embedder = embedder;
-  }
-  return list;
 }
 
 // The tasks share most of their texts, so each is embedded once.
@@ -173,12 +129,12 @@ class Bench {
  public:
   explicit Bench(const BenchOptions& options) : options_(options), registry_("selector") {
     selectors::register_selectors(registry_);
-    if (!options.encoder.empty()) {
-      embedder_ = load_embedder(options.encoder, options.threads);
-    }
   }
 
   std::vector<Row> precision() {
+    if (!options_.encoder.empty()) {
+      embedder_ = load_embedder(options_.encoder, options_.threads);
+    }
     std::vector<Row> rows;
     const TargetRows drawn = options_.validation ? TargetRows::validation : TargetRows::report;
     for (const int64_t cut : options_.cut_bytes) {
@@ -187,7 +143,7 @@ class Bench {
             load_selection_task(options_.data, target, drawn, options_.seed, cut);
         const std::string name = target + (cut > 0 ? fmt::format(" cut {}", cut) : "") +
                                  (options_.validation ? " validation" : "");
-        std::vector<int64_t> exact;
+        ExactRankings exact;
         for (const Contender& contender : contenders()) {
           const auto selector = registry_.make(contender.selector, contender.options);
           const SelectionMeasure measure = measure_selector(*selector, task, kPicks);
@@ -198,11 +154,9 @@ class Bench {
           say("{}: {} {} over {} rows: {:.3f} at 100, {:.3f} at 300", name, contender.selector,
               contender.mode, task.pool.size(), precision_at(task, measure.ranked, 100),
               precision_at(task, measure.ranked, 300));
-          if (contender.mode == "ref gzip-6") {
-            exact = measure.ranked;
-          }
-          if (contender.selector == "zip_fit" && !exact.empty()) {
-            rows.back()["recall_of_exact_top"] = recall_of_top(exact, measure.ranked, kPicks);
+          exact.add(contender, measure.ranked);
+          if (const auto recall = exact.recall(contender, measure.ranked, kPicks)) {
+            rows.back()["recall_of_exact_top"] = *recall;
           }
         }
         if (options_.peer_precision) {
@@ -225,18 +179,15 @@ class Bench {
         load_speed_task(options_.data, options_.speed_sources, options_.speed_targets);
     const auto rows_of_pool = static_cast<int64_t>(task.pool.size());
     std::vector<Row> rows;
-    std::vector<double> exact_scores;
-    std::vector<int64_t> exact;
+    ExactRankings exact;
+    SelectionMeasure whole_texts;  // ranked exactly, as the package does
     const auto add = [&](const std::string& selector, const std::string& mode,
-                         const SelectionMeasure& measure, std::optional<int64_t> picks) {
+                         const SelectionMeasure& measure) {
       Row row = to_row(selector, mode, task.target, task, measure);
       row["precision_at_100"] = nullptr;
       row["precision_at_300"] = nullptr;
       row["pairs_per_s"] =
           static_cast<double>(task.pool.size() * task.targets.size()) / measure.seconds;
-      if (picks) {
-        row["recall_of_exact_top"] = recall_of_top(exact, measure.ranked, *picks);
-      }
       rows.push_back(std::move(row));
     };
     const auto run = [&](Contender contender, int64_t picks) {
@@ -251,38 +202,44 @@ class Bench {
       }
       return best;
     };
-    for (Contender& contender : zip_fit_contenders(options_)) {
-      if (contender.options.length.chunk_bytes != 0 || contender.options.mode == "two_stage") {
+    const std::vector<Contender> modes = zip_fit_contenders(base_options(options_));
+    for (const Contender& contender : modes) {
+      const bool is_ref = contender.options.mode == "ref";
+      const bool cuts = contender.options.length.chunk_bytes != 0;
+      if (contender.options.mode == "two_stage" || (cuts && !is_ref)) {
         continue;
       }
       const SelectionMeasure measure = run(contender, rows_of_pool);
+      exact.add(contender, measure.ranked);
+      add(contender.selector, contender.mode, measure);
       if (contender.mode == "ref gzip-6") {
-        exact = measure.ranked;
-        exact_scores = measure.scores;
-        contender.options.size_only = false;
+        whole_texts = measure;
         Contender writing = contender;
         writing.mode += " written by zlib";
-        add("zip_fit", contender.mode, measure, std::nullopt);
-        const SelectionMeasure written = run(writing, rows_of_pool);
-        add("zip_fit", writing.mode, written, std::nullopt);
+        writing.options.size_only = false;
+        add(writing.selector, writing.mode, run(writing, rows_of_pool));
+      }
+    }
+    for (Contender contender : modes) {
+      if (contender.options.mode != "two_stage") {
         continue;
       }
-      add("zip_fit", contender.mode, measure, std::nullopt);
+      const std::string mode = contender.mode;
+      for (const int64_t percent : {1, 5}) {
+        const int64_t picks = std::max<int64_t>(1, rows_of_pool * percent / 100);
+        contender.mode = fmt::format("{}, K = {} %", mode, percent);
+        const SelectionMeasure measure = run(contender, picks);
+        add(contender.selector, contender.mode, measure);
+        rows.back()["recall_of_exact_top"] = exact.recall(contender, measure.ranked, picks).value();
+      }
     }
-    for (const int64_t percent : {1, 5}) {
-      const int64_t picks = std::max<int64_t>(1, rows_of_pool * percent / 100);
-      Contender contender{"zip_fit", fmt::format("two_stage gzip-6, K = {} %", percent),
-                          base_options(options_)};
-      contender.options.length.chunk_bytes = 0;
-      add("zip_fit", contender.mode, run(contender, picks), picks);
-    }
-    for (const Contender& contender : baseline_contenders(options_, nullptr)) {
+    for (const Contender& contender : baseline_contenders(base_options(options_), nullptr)) {
       if (contender.selector == "dsir" || contender.selector == "bm25") {
-        add(contender.selector, contender.mode, run(contender, rows_of_pool), std::nullopt);
+        add(contender.selector, contender.mode, run(contender, rows_of_pool));
       }
     }
     if (!options_.peers.empty()) {
-      add_peers(task, exact, exact_scores, add);
+      add_peers(task, whole_texts, add);
     }
     add_speedups(rows, task.target);
     return rows;
@@ -297,9 +254,9 @@ class Bench {
   }
 
   std::vector<Contender> contenders() const {
-    std::vector<Contender> list = zip_fit_contenders(options_);
+    std::vector<Contender> list = zip_fit_contenders(base_options(options_));
     if (!options_.validation) {
-      for (Contender& contender : baseline_contenders(options_, embedder_)) {
+      for (Contender& contender : baseline_contenders(base_options(options_), embedder_)) {
         list.push_back(std::move(contender));
       }
     }
@@ -313,8 +270,7 @@ class Bench {
   }
 
   template <class Add>
-  void add_peers(const SelectionTask& task, const std::vector<int64_t>& exact,
-                 const std::vector<double>& exact_scores, const Add& add) {
+  void add_peers(const SelectionTask& task, const SelectionMeasure& exact, const Add& add) {
     const auto rows = static_cast<int64_t>(task.pool.size());
     for (const char* peer : {"zip-fit-gzip", "zip-fit-lz4", "data-selection"}) {
       SelectionMeasure best;
@@ -325,16 +281,16 @@ class Bench {
           best = std::move(measure);
         }
       }
-      add(peer, "package", best, std::nullopt);
+      add(peer, "package", best);
       if (std::string(peer) == "zip-fit-gzip") {
         double largest = 0;
-        for (std::size_t i = 0; i < exact_scores.size(); ++i) {
-          largest = std::max(largest, std::abs(exact_scores[i] - best.scores[i]));
+        for (std::size_t i = 0; i < exact.scores.size(); ++i) {
+          largest = std::max(largest, std::abs(exact.scores[i] - best.scores[i]));
         }
         parity_ = {{"rows", rows},
                    {"targets", task.targets.size()},
                    {"largest_score_difference", largest},
-                   {"same_order", same_order(exact, exact_scores, best.scores)}};
+                   {"same_order", same_order(exact.ranked, exact.scores, best.scores)}};
       }
     }
   }
@@ -391,6 +347,21 @@ Row mean_precision(const std::vector<Row>& rows) {
   return means;
 }
 
+// Makes the pool where none is given; it goes when it was selected from.
+Row measure_stream(const BenchOptions& bench) {
+  const TemporaryDirectory directory;
+  SelectionStreamOptions options = bench.stream;
+  options.directory = directory.path();
+  options.threads = bench.threads;
+  options.pool = bench.stream_pool;
+  if (options.pool.empty()) {
+    options.pool = directory.path() + "/pool.jsonl";
+    make_stream_pool(bench.make_pool, bench.data, bench.stream_rows, bench.seed, options.pool);
+  }
+  options.targets = load_speed_task(bench.data, 1, bench.stream_targets).targets;
+  return to_row(options, measure_selection_stream(options));
+}
+
 }  // namespace
 
 int run_selection_bench(const std::vector<std::string>& arguments) {
@@ -404,9 +375,9 @@ int run_selection_bench(const std::vector<std::string>& arguments) {
       "zip-fit and data-selection.",
       "alluvium bench selection");
   app.add_option("--data", options.data, "folder of the evaluation data")->capture_default_str();
-  app.add_option("--part", options.parts, "precision, speed, sketch")
+  app.add_option("--part", options.parts, "precision, speed, sketch, stream")
       ->delimiter(',')
-      ->check(CLI::IsMember({"precision", "speed", "sketch"}))
+      ->check(CLI::IsMember({"precision", "speed", "sketch", "stream"}))
       ->capture_default_str();
   app.add_option("--target", options.targets, "humaneval, mbpp, minif2f, proofnet")
       ->delimiter(',')
@@ -429,6 +400,21 @@ int run_selection_bench(const std::vector<std::string>& arguments) {
                "the packages on the precision pools too (minutes)");
   app.add_option("--speed-sources", options.speed_sources)->check(CLI::Range(1, 100000));
   app.add_option("--speed-targets", options.speed_targets)->check(CLI::Range(1, 164));
+  app.add_option("--stream-pool", options.stream_pool,
+                 "pool of part stream; one of --stream-rows rows is made when none is given");
+  app.add_option("--make-pool", options.make_pool, "what makes it")->capture_default_str();
+  app.add_option("--stream-rows", options.stream_rows)
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->capture_default_str();
+  app.add_option("--stream-targets", options.stream_targets)
+      ->check(CLI::Range(1, 164))
+      ->capture_default_str();
+  app.add_option("--top", options.stream.top, "picks of part stream")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->capture_default_str();
+  app.add_option("--checkpoint-rows", options.stream.checkpoint_rows, "of part stream")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->capture_default_str();
   app.add_option("--repeats", options.repeats, "of speed; the best counts")
       ->check(CLI::Range(1, 100));
   app.add_option("--threads", options.threads, "of selectors and packages")
@@ -474,11 +460,22 @@ int run_selection_bench(const std::vector<std::string>& arguments) {
     std::printf("\n%s", to_markdown(sketch).c_str());
     report["sketch"] = sketch;
   }
+  bool goes_on = true;
+  if (asked("stream")) {
+    const Row stream = measure_stream(options);
+    std::printf("\n%s", to_markdown(stream.at("runs").get<std::vector<Row>>()).c_str());
+    fmt::print("\n{} rows, {:.0f} a second; gone on at row {}: {}\n",
+               stream.at("pool_rows").get<int64_t>(), stream.at("rows_per_s").get<double>(),
+               stream.at("gone_on_at_row").get<int64_t>(),
+               stream.at("same_output") ? "the same output" : "ANOTHER OUTPUT");
+    report["stream"] = stream;
+    goes_on = stream.at("same_output").get<bool>();
+  }
   report["rows"] = rows;
   if (!options.json.empty()) {
     write_json(options.json, report);
   }
-  return 0;
+  return goes_on ? 0 : 1;
 }
 
 }  // namespace alluvium::experiments

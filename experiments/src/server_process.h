@@ -5,8 +5,9 @@
 
 #include <cstdint>
 #include <string>
-#include <sys/types.h>
 #include <vector>
+
+#include "child_process.h"
 
 namespace alluvium::experiments {
 
@@ -17,37 +18,28 @@ struct ServerOptions {
   int64_t start_timeout_ms = 300000;   ///< a machine that computes elsewhere is slow, not broken
 };
 
+/// Killed with the object.
 class ServerProcess {
  public:
   /// Starts and waits until the service is ready. Throws Unavailable with the end of its log when
   /// it does not get there.
   explicit ServerProcess(const ServerOptions& options);
 
-  /// Kills it when it still runs.
-  ~ServerProcess();
-  ServerProcess(const ServerProcess&) = delete;
-  ServerProcess& operator=(const ServerProcess&) = delete;
-
   /// Address that clients connect to, e.g. tcp://127.0.0.1:40123.
   const std::string& endpoint() const { return endpoint_; }
 
-  pid_t pid() const { return pid_; }
+  /// Bytes it held at most so far; 0 when it has ended.
+  int64_t peak_rss_bytes() { return process_.is_running() ? process_.peak_rss_bytes() : 0; }
 
   /// SIGKILL, and waits until the process is gone.
-  void kill();
+  void kill() { process_.kill(); }
 
   /// SIGTERM, and waits; the exit code. Throws Unavailable when it does not stop in time.
   int stop(int64_t timeout_ms = 30000);
 
-  /// Path of the running program: what a child of the same build is.
-  static std::string own_program();
-
  private:
-  bool exited(int& status);
-
-  std::string log_path_;
+  ChildProcess process_;
   std::string endpoint_;
-  pid_t pid_ = -1;
 };
 
 }  // namespace alluvium::experiments

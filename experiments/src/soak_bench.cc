@@ -22,7 +22,6 @@
 #include "alluvium/experiments/qa_dataset.h"
 #include "alluvium/service/client.h"
 #include "percentile.h"
-#include "process_memory.h"
 #include "progress_bar.h"
 #include "report.h"
 #include "server_process.h"
@@ -174,16 +173,16 @@ std::vector<Row> measure(const SoakOptions& options, const ServerOptions& server
     const Stopwatch start;
     ServerProcess server(server_options);
     const double start_ms = start.elapsed_ms();
-    const int64_t idle = peak_rss_bytes(server.pid());
+    const int64_t idle = server.peak_rss_bytes();
     service::Client client(options_for(server));
     const Stopwatch ingest;
     if (first) {
       publish(client, documents);
     }
     const double ingest_s = first ? ingest.elapsed_ms() / 1000 : 0;
-    const int64_t published = peak_rss_bytes(server.pid());
+    const int64_t published = server.peak_rss_bytes();
     const Asked answers = ask_all(client, documents, asked);
-    const int64_t peak = peak_rss_bytes(server.pid());
+    const int64_t peak = server.peak_rss_bytes();
     int64_t changed = 0;
     if (first) {
       first_answers = answers.answers;
@@ -253,7 +252,7 @@ int run_soak_bench(const std::vector<std::string>& arguments) {
     server.arguments.insert(server.arguments.end(), {"--set", assignment});
   }
   if (server.program.empty()) {
-    server.program = ServerProcess::own_program();
+    server.program = own_program();
   }
   const TemporaryDirectory directory;
   server.directory = directory.path() + "/instance";

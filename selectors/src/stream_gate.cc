@@ -1,6 +1,7 @@
 #include "alluvium/selectors/stream_gate.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "alluvium/core/error.h"
 
@@ -84,6 +85,13 @@ std::vector<Passage> StreamGate::judge(std::span<const Sample> samples) {
     settle(passages[survivors[s]], second_, exact[s].value, warms_up[survivors[s]] != 0);
   }
   return passages;
+}
+
+// An old window full of high scores would let nothing through until it has turned, and the second one, which only survivors enter, turns
+// more slowly than the stream.
+void StreamGate::set_targets(std::shared_ptr<const TargetSet> targets) {
+  selector_.set_targets(std::move(targets));
+  restore({});
 }
 
 StreamGateWindow StreamGate::window() const {

@@ -89,6 +89,65 @@ std::string judge_by(StreamGate& gate, std::span<const Sample> samples, std::siz
   return marks;
 }
 
+// Words of one domain, and one in three that all domains use. The larger the vocabulary, the worse its texts compress together.
+std::string domain_text(Random& random, uint64_t domain, uint64_t vocabulary) {
+  std::string text;
+  while (text.size() < 400) {
+    const bool is_common = random.below(3) == 0;
+    Random word(is_common ? random.below(80) : 1'000'000 * domain + random.below(vocabulary));
+    for (uint64_t letters = 3 + word.below(6); letters > 0; --letters) {
+      text += static_cast<char>('a' + word.below(26));
+    }
+    text += ' ';
+  }
+  return text;
+}
+
+struct Domain {
+  uint64_t number;
+  uint64_t vocabulary;
+};
+
+std::shared_ptr<const selectors::TargetSet> targets_like(Random& random, const Domain& domain,
+                                                         int64_t version) {
+  selectors::TargetSet targets;
+  targets.version = version;
+  for (int i = 0; i < 8; ++i) {
+    targets.texts.push_back(domain_text(random, domain.number, domain.vocabulary));
+  }
+  return std::make_shared<selectors::TargetSet>(std::move(targets));
+}
+
+struct Admitted {
+  double all = 0;       // share of the documents
+  double of_after = 0;  // share of the admitted that are of the domain the targets move to
+};
+
+// `count` more documents of a stream, half of each domain, by sixteens.
+Admitted stream_on(StreamGate& gate, Random& random, const Domain& before, const Domain& after,
+                   int64_t count) {
+  double admitted = 0;
+  double of_after = 0;
+  for (int64_t done = 0; done < count; done += 16) {
+    std::vector<Sample> samples;
+    std::vector<bool> is_after;
+    for (int i = 0; i < 16; ++i) {
+      is_after.push_back(random.below(2) == 1);
+      const Domain& domain = is_after.back() ? after : before;
+      samples.push_back({.id = std::to_string(done + i),
+                         .text = domain_text(random, domain.number, domain.vocabulary)});
+    }
+    const std::vector<Passage> passages = gate.judge(samples);
+    for (std::size_t i = 0; i < passages.size(); ++i) {
+      if (passages[i].outcome == Passage::Outcome::admitted) {
+        ++admitted;
+        of_after += is_after[i] ? 1 : 0;
+      }
+    }
+  }
+  return {admitted / static_cast<double>(count), admitted == 0 ? 0 : of_after / admitted};
+}
+
 }  // namespace
 
 TEST_CASE("stream gate: a running quantile by hand, with refusals beside it", "[selectors][gate]") {
@@ -151,6 +210,39 @@ TEST_CASE("stream gate: a selector without targets keeps out only what it retire
   SpokenScores selector(1, false);
   StreamGate gate(selector, {.quantile = 0.9});
   CHECK(outcomes(gate.judge(spoken({"1", "retire", "0", "refuse", "2"}))) == "+x+?+");
+}
+
+TEST_CASE("stream gate: when the targets move, what is let through moves within one window",
+          "[selectors][gate][zip_fit][stream]") {
+  const std::string mode = GENERATE("two_stage", "pool");
+  const auto seed = GENERATE(range(0U, 5U));
+  // A new domain that aligns with its own targets better than the old one did, as well, or worse: in the last case it does not reach the
+  // scores of before.
+  const uint64_t vocabulary = GENERATE(40U, 80U, 200U);
+  CAPTURE(mode, seed, vocabulary);
+  constexpr int64_t kWindow = 240;
+  const Domain old_domain{1, 80};
+  const Domain new_domain{2, vocabulary};
+  Random random(seed);
+  selectors::SelectorOptions options;
+  options.mode = mode;
+  const auto selector = make_selector("zip_fit", options);
+  selector->set_targets(targets_like(random, old_domain, 1));
+  StreamGate gate(*selector, {.quantile = 0.9, .window = kWindow});
+  stream_on(gate, random, old_domain, new_domain, kWindow);
+  const Admitted before = stream_on(gate, random, old_domain, new_domain, kWindow);
+  const std::size_t remembered = gate.window().first.size();
+  CHECK_THROWS_AS(gate.set_targets(std::make_shared<selectors::TargetSet>()), InvalidArgument);
+  CHECK(gate.window().first.size() == remembered);
+  gate.set_targets(targets_like(random, new_domain, 2));
+  const Admitted moving = stream_on(gate, random, old_domain, new_domain, kWindow);
+  const Admitted after = stream_on(gate, random, old_domain, new_domain, kWindow);
+  CAPTURE(before.all, before.of_after, moving.all, moving.of_after, after.all, after.of_after);
+  CHECK(before.of_after < 0.05);
+  CHECK(moving.of_after > 0.8);
+  CHECK(moving.all == Approx(0.1).margin(0.06));
+  CHECK(after.of_after > 0.95);
+  CHECK(after.all == Approx(0.1).margin(0.06));
 }
 
 TEST_CASE("stream gate: options outside their bounds", "[selectors][gate]") {

@@ -1,5 +1,6 @@
 #include "kv/quality_gap.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "alluvium/backbone/generation.h"
@@ -10,6 +11,9 @@ namespace {
 
 /// Read before the tokens that count: where in the chunk one is must first be found.
 constexpr int64_t kLeadIn = 4;
+
+/// Chunks read at once. The logits of a vocabulary of 50,000 take 200 kB a token: short chunks of one ingest batch would take gigabytes.
+constexpr std::size_t kGroup = 16;
 
 /// Where the tokens begin: the same for the same chunk.
 int64_t begin_of(const Chunk& chunk, int64_t window) {
@@ -27,13 +31,11 @@ double mean_nll(const at::Tensor& logits, std::span<const backbone::TokenId> tok
   return -std::accumulate(scores.begin(), scores.end(), 0.0) / static_cast<double>(scored);
 }
 
-}  // namespace
-
-std::vector<std::optional<double>> measure_quality_gaps(
-    const backbone::Decoder& decoder, const SharedPrefix& prefix, const Codec& codec,
-    std::span<const Chunk> chunks, std::span<const ObservedReading> readings,
-    std::span<const Memory> memories, int64_t tokens) {
-  const int64_t window = kLeadIn + tokens;
+/// Gaps of a few chunks, read in one batch.
+void measure_group(const backbone::Decoder& decoder, const SharedPrefix& prefix, const Codec& codec,
+                   std::span<const Chunk> chunks, std::span<const ObservedReading> readings,
+                   std::span<const Memory> memories, int64_t window,
+                   std::span<std::optional<double>> gaps) {
   const auto first = std::ssize(prefix.tokens);
   std::vector<backbone::KvCache> caches;
   caches.reserve(2 * chunks.size());  // requests point into it
@@ -61,14 +63,28 @@ std::vector<std::optional<double>> measure_quality_gaps(
     }
     owners.push_back(i);
   }
-  std::vector<std::optional<double>> gaps(chunks.size());
   if (requests.empty()) {
-    return gaps;
+    return;
   }
   const std::vector<backbone::ReadResult> results = decoder.read(requests);
   for (std::size_t i = 0; i < owners.size(); ++i) {
     gaps[owners[i]] = mean_nll(results[2 * i + 1].logits, requests[2 * i + 1].tokens) -
                       mean_nll(results[2 * i].logits, requests[2 * i].tokens);
+  }
+}
+
+}  // namespace
+
+std::vector<std::optional<double>> measure_quality_gaps(
+    const backbone::Decoder& decoder, const SharedPrefix& prefix, const Codec& codec,
+    std::span<const Chunk> chunks, std::span<const ObservedReading> readings,
+    std::span<const Memory> memories, int64_t tokens) {
+  std::vector<std::optional<double>> gaps(chunks.size());
+  for (std::size_t from = 0; from < chunks.size(); from += kGroup) {
+    const std::size_t count = std::min(kGroup, chunks.size() - from);
+    measure_group(decoder, prefix, codec, chunks.subspan(from, count),
+                  readings.subspan(from, count), memories.subspan(from, count), kLeadIn + tokens,
+                  std::span(gaps).subspan(from, count));
   }
   return gaps;
 }

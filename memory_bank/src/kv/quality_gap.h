@@ -6,7 +6,7 @@
 //          difference of their mean negative log-likelihoods.
 // Differs: a few consecutive tokens from a place drawn by the chunk's tokens, without an instruction,
 //          so that measuring costs a few percent of reading.
-// Cost   : two reads of 4 + `tokens` tokens a chunk, all chunks in one batch.
+// Cost   : two reads of 4 + `tokens` tokens a chunk, sixteen chunks in one batch.
 // Threads: pure functions.
 #pragma once
 

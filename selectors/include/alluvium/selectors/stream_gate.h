@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -50,6 +51,10 @@ class StreamGate {
 
   /// One passage a sample, in order; each is judged by the window up to itself.
   std::vector<Passage> judge(std::span<const Sample> samples);
+
+  /// Gives the selector a new snapshot of targets in the middle of the stream. The windows and the warm-up begin anew: scores of two
+  /// versions do not compare. Throws InvalidArgument as Selector::set_targets(); nothing has changed then.
+  void set_targets(std::shared_ptr<const TargetSet> targets);
 
   StreamGateWindow window() const;
   void restore(const StreamGateWindow& window);
