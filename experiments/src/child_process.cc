@@ -15,7 +15,7 @@
 #include <fmt/format.h>
 
 #include "alluvium/core/error.h"
-#include "process_memory.h"
+#include "alluvium/core/process_memory.h"
 
 extern char** environ;
 
@@ -55,7 +55,7 @@ ChildProcess::~ChildProcess() { kill(); }
 bool ChildProcess::is_running() {
   if (pid_ > 0) {
     // An ended process has no memory left to ask about, and the kernel's own maximum begins with this program's.
-    peak_rss_bytes_ = std::max(peak_rss_bytes_, experiments::peak_rss_bytes(pid_));
+    peak_rss_bytes_ = std::max(peak_rss_bytes_, alluvium::peak_rss_bytes(pid_));
     reap(WNOHANG);
   }
   return pid_ > 0;

@@ -17,7 +17,7 @@
 #include "alluvium/service/engine.h"
 #include "needle_document.h"
 #include "percentile.h"
-#include "process_memory.h"
+#include "alluvium/core/process_memory.h"
 #include "report.h"
 #include "settings.h"
 #include "temporary_directory.h"

@@ -13,7 +13,7 @@
 #include "alluvium/experiments/qa_metrics.h"
 #include "alluvium/service/engine.h"
 #include "percentile.h"
-#include "process_memory.h"
+#include "alluvium/core/process_memory.h"
 #include "progress_bar.h"
 #include "qa_confidence.h"
 #include "qa_service.h"

@@ -6,7 +6,7 @@
 #include "alluvium/core/clock.h"
 #include "alluvium/experiments/selection_bench.h"
 #include "alluvium/selectors/ranking.h"
-#include "process_memory.h"
+#include "alluvium/core/process_memory.h"
 
 namespace alluvium::experiments {
 namespace {

@@ -25,6 +25,7 @@ std::vector<ConfigurationKey> make_keys() {
   return {
       {"directory", ALLUVIUM_FIELD(directory)},
       {"log_level", ALLUVIUM_FIELD(log_level), 0, 0, {"debug", "info", "warn", "error"}},
+      {"memory_bytes", ALLUVIUM_FIELD(memory_bytes), 0, kMany},
       {"cache_bytes", ALLUVIUM_FIELD(cache_bytes), 0, kMany},
 
       {"models.decoder", ALLUVIUM_FIELD(models.decoder)},

@@ -1,5 +1,6 @@
 #include "alluvium/service/engine.h"
 
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 #include <span>
@@ -8,6 +9,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include "alluvium/core/error.h"
+#include "alluvium/core/process_memory.h"
 #include "alluvium/core/snapshot_slot.h"
 #include "alluvium/memory_bank/kv_family.h"
 #include "alluvium/service/prompt.h"
@@ -64,6 +66,22 @@ CodecMap make_codecs(const memory_bank::CodecContext& context, memory_bank::Stor
   return codecs;
 }
 
+/// Reading a batch of documents and answering beside it; measured with the default models.
+constexpr std::size_t kWorkBytes = std::size_t{768} << 20;
+
+/// What memory_bytes leaves to the cache after what is resident now: the models and the index.
+std::size_t cache_capacity(const Configuration& configuration) {
+  if (configuration.memory_bytes == 0) {
+    return configuration.cache_bytes;
+  }
+  const std::size_t needed = static_cast<std::size_t>(resident_bytes()) + kWorkBytes;
+  ALLUVIUM_CHECK(configuration.memory_bytes >= needed,
+                 "memory_bytes must be at least {} here: {} for the models and the index, {} for "
+                 "the work in hand; got {}",
+                 needed, needed - kWorkBytes, kWorkBytes, configuration.memory_bytes);
+  return std::min(configuration.cache_bytes, configuration.memory_bytes - needed);
+}
+
 /// Members stand in the order of their dependence: threads last, so that they end first.
 class LocalEngine final : public Engine {
  public:
@@ -79,9 +97,9 @@ class LocalEngine final : public Engine {
                             *store_)),
         kv_(dynamic_cast<memory_bank::KvFamily&>(*codecs_.at("kv"))),
         ingest_codec_(codec(configuration_.answer.codec)),
-        cache_(configuration_.cache_bytes),
         readers_(configuration_.directory, configuration_.reader.initial, *models_.decoder),
         retriever_(*store_, *models_.encoder, configuration_.retrieval),
+        cache_(cache_capacity(configuration_)),
         other_tokenizer_(check_tokenizer_mark(configuration_.directory,
                                               models_.decoder_tokenizer->digest(),
                                               store_->counts(Digest{}).documents == 0)),
@@ -224,9 +242,9 @@ class LocalEngine final : public Engine {
   const CodecMap codecs_;
   memory_bank::KvFamily& kv_;
   const memory_bank::Codec& ingest_codec_;
-  memory_bank::MemoryCache cache_;
   ReaderShelf readers_;
   memory_bank::Retriever retriever_;
+  memory_bank::MemoryCache cache_;
   SnapshotSlot<EventCallback> event_callback_;
   std::atomic<int64_t> questions_{0};
   std::atomic<bool> stopping_{false};

@@ -315,6 +315,28 @@ TEST_CASE("engine: questions asked at once get the answers they would get alone"
   }
 }
 
+TEST_CASE("engine: memory_bytes leaves the cache what models and work do not need",
+          "[service][engine]") {
+  TinyEngine tiny;
+  publish(*tiny.engine, kHarbours);
+  const auto kept = [&](std::size_t memory_bytes) {
+    tiny.configuration.memory_bytes = memory_bytes;
+    tiny.start();
+    CHECK(tiny.engine->ask(ask_for("Which ferries leave Bari?", "kv")).citations.at(0).id ==
+          "bari");
+    return tiny.engine->status().cache.entries;
+  };
+  CHECK(kept(0) > 0);
+  CHECK(kept(std::size_t{1} << 40) > 0);
+  tiny.configuration.cache_bytes = 0;
+  CHECK(kept(std::size_t{1} << 40) ==
+        0);  // a generous program does not make the cache larger than it may be
+
+  tiny.configuration.memory_bytes = 1000;
+  CHECK_THROWS_WITH(tiny.start(), Catch::Matchers::Contains("memory_bytes must be at least") &&
+                                      Catch::Matchers::Contains("got 1000"));
+}
+
 TEST_CASE("engine: after stop it takes no work, and keeps what it logged", "[service][engine]") {
   TinyEngine tiny;
   publish(*tiny.engine, kHarbours);

@@ -104,7 +104,7 @@ class Selector {
 struct LengthOptions {
   /// Texts with fewer bytes are refused; -1 = 200, or a quarter of the targets' median length where that is less.
   int64_t min_bytes = -1;
-  /// Longer texts are cut into even pieces of at most this many bytes; 0 = never, -1 = the targets' median length, at least 64.
+  /// Longer texts are cut into even pieces of at most this many bytes; 0 = never, -1 = the targets' median length, at least 256.
   int64_t chunk_bytes = -1;
   enum class Join { mean, best } join = Join::mean;  ///< document score from its pieces' scores
 };

@@ -111,6 +111,8 @@ struct Configuration {
   StreamsConfiguration streams;
   EndpointConfiguration endpoint;
   std::size_t cache_bytes = std::size_t{2} << 30;  ///< decoded memories kept in RAM
+  /// RAM of the whole program, as far as the cache can see to it; 0 = cache_bytes alone is the bound
+  std::size_t memory_bytes = 0;
   std::string log_level = "info";                  ///< debug | info | warn | error
 };
 

@@ -1,4 +1,4 @@
-// Peak memory of this process, by stretches, and of another.
+// RAM of this process, its peak by stretches, and that of another.
 //
 // Source : proc(5): VmHWM of /proc/self/status; writing 5 to /proc/self/clear_refs resets it.
 // Threads: thread-safe.
@@ -7,7 +7,10 @@
 #include <cstdint>
 #include <sys/types.h>
 
-namespace alluvium::experiments {
+namespace alluvium {
+
+/// Bytes resident now; 0 where the kernel does not say.
+int64_t resident_bytes();
 
 /// Begins a new stretch; without leave to reset, the peak since the process began goes on.
 void reset_peak_rss();
@@ -18,4 +21,4 @@ int64_t peak_rss_bytes();
 /// The same of another process, since it began; 0 when it has ended.
 int64_t peak_rss_bytes(pid_t process);
 
-}  // namespace alluvium::experiments
+}  // namespace alluvium
