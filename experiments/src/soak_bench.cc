@@ -229,7 +229,10 @@ int run_soak_bench(const std::vector<std::string>& arguments) {
       "Publish very many documents to a service, ask, restart it and ask the same: memory, "
       "answers, records.",
       "alluvium bench soak");
-  app.add_option("--documents", options.documents, "JSON lines: id, title, text")->required();
+  app.add_option("--documents", options.documents,
+                 "JSON lines: id, title, text; one file after the other")
+      ->required()
+      ->delimiter(',');
   app.add_option("--limit", options.limit, "documents published; 0 = all")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--text-bytes", options.text_bytes,
