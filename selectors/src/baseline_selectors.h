@@ -22,6 +22,7 @@ std::unique_ptr<Selector> make_bm25(const SelectorOptions& options);
 
 /// Source: Xie, Santurkar, Ma, Liang, "Data Selection for Language Models via Importance Resampling", NeurIPS 2023, and its package
 ///         data-selection 1.0.3: hashed counts of one and two words in 10,000 buckets, log ratio of target and pool, not divided by length.
+/// Differs: all targets are one; the package also takes several, with weights of their own and quotas in proportion to given shares.
 std::unique_ptr<Selector> make_dsir(const SelectorOptions& options);
 
 /// Mean cosine to the targets' embeddings. Throws NotSupported without SelectorOptions::embedder.
