@@ -334,7 +334,7 @@ void add_select(CLI::App& program, int& exit_code) {
       ->capture_default_str();
   verb->add_flag("--dsir-top-k", options->dsir_top_k, "dsir: without Gumbel noise");
   verb->add_option("--duplicate-threshold", selecting.duplicate_threshold,
-                   "dedupe: similarity from which a text is a copy")
+                   "dedupe, d4: similarity of words from which a text is a copy")
       ->capture_default_str();
   verb->add_option("--dedupe-capacity", selecting.dedupe_capacity, "dedupe: texts remembered")
       ->capture_default_str();

@@ -21,10 +21,12 @@ std::unique_ptr<Selector> make_adapt_inf(const SelectorOptions& options);
 ///          is the learners' and this room does not know them.
 std::unique_ptr<Selector> make_less(const SelectorOptions& options);
 
-/// SemDeDup within clusters of embeddings, then what lies farthest from the prototypes of a new clustering. Looks at no target.
+/// Near copies by their words leave (MinHash, duplicate_threshold), then SemDeDup within clusters of embeddings, then what lies farthest from
+/// the prototypes of a new clustering is first. Looks at no target.
 /// Source : Tirumala, Simig, Aghajanyan, Morcos, "D4: Improving LLM Pretraining via Document De-Duplication and Diversification", NeurIPS
-///          2023. Its MinHash step is the selector dedupe.
-/// Differs: embeddings of the sentence encoder instead of a 125-million-parameter decoder's last token.
+///          2023, whose data had been through MinHash before.
+/// Differs: embeddings of the sentence encoder instead of a 125-million-parameter decoder's last token. The first of near copies stays, and
+///          d4_kept is a share of the rows that words left.
 std::unique_ptr<Selector> make_d4(const SelectorOptions& options);
 
 }  // namespace alluvium::selectors

@@ -131,8 +131,10 @@ struct SelectorOptions {
   bool dsir_sample = true;        ///< Gumbel noise: sampling without replacement; false = top k
   double dsir_smoothing = 0;      ///< pseudo-count of the target
 
+  // dedupe, d4
+  double duplicate_threshold = 0.8;  ///< estimated Jaccard similarity of word 5-grams
+
   // dedupe
-  double duplicate_threshold = 0.8;   ///< estimated Jaccard similarity of word 5-grams
   int64_t dedupe_capacity = 262'144;  ///< texts remembered; the oldest is forgotten first
   /// Cosine of embeddings above which a text is a copy too; in (0, 1], 0 = embeddings are not asked for
   double dedupe_semantic = 0;
