@@ -214,8 +214,10 @@ int run(SelectOptions options) {
                  : load_decoder(configuration),
         options.gradients, options.adapter);
   }
+  ALLUVIUM_CHECK(selecting.dedupe_semantic == 0 || options.selector == "dedupe",
+                 "--dedupe-semantic is of dedupe, not of {}", options.selector);
   if (options.selector == "embedding" || options.selector == "d4" ||
-      options.selector == "adapt_inf") {
+      options.selector == "adapt_inf" || selecting.dedupe_semantic > 0) {
     selecting.embedder = load_embedder(configuration);
   }
   if (!options.log.empty()) {
@@ -332,9 +334,14 @@ void add_select(CLI::App& program, int& exit_code) {
       ->capture_default_str();
   verb->add_flag("--dsir-top-k", options->dsir_top_k, "dsir: without Gumbel noise");
   verb->add_option("--duplicate-threshold", selecting.duplicate_threshold,
-                   "dedupe: similarity from which a text is a copy")
+                   "dedupe, d4: similarity of words from which a text is a copy")
       ->capture_default_str();
   verb->add_option("--dedupe-capacity", selecting.dedupe_capacity, "dedupe: texts remembered")
+      ->capture_default_str();
+  verb->add_option("--dedupe-semantic", selecting.dedupe_semantic,
+                   "dedupe: cosine of embeddings above which a text is a copy too, such as 0.98; 0 "
+                   "= embeddings are not asked for")
+      ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   verb->add_option("--clusters", selecting.clusters,
                    "adapt_inf, d4: 0 = the knee of the distances' sum")

@@ -27,6 +27,14 @@ add_library(lz4 INTERFACE)
 target_link_libraries(lz4 INTERFACE ${ALLUVIUM_LZ4})
 add_library(alluvium::lz4 ALIAS lz4)
 
+# Headers only; the rooms without torch use them too.
+if(NOT EXISTS ${ALLUVIUM_CACHE}/hnswlib-0.8.0/include)
+  message(FATAL_ERROR "hnswlib 0.8.0 is not in ${ALLUVIUM_CACHE}; './run build' installs it")
+endif()
+add_library(hnswlib INTERFACE)
+target_include_directories(hnswlib SYSTEM INTERFACE ${ALLUVIUM_CACHE}/hnswlib-0.8.0/include)
+add_library(alluvium::hnswlib ALIAS hnswlib)
+
 # CUDA is for one library of kernels, liballuvium_cuda.so, loaded at run time where there is a GPU.
 if(ALLUVIUM_WITH_TORCH AND NOT ALLUVIUM_CUDA STREQUAL "OFF")
   find_program(ALLUVIUM_NVCC nvcc HINTS ENV CUDA_PATH PATHS /usr/local/cuda/bin)
@@ -57,8 +65,4 @@ if(ALLUVIUM_WITH_TORCH)
   target_link_options(torch_cpu INTERFACE -Wl,-rpath,${ALLUVIUM_TORCH_ROOT}/lib
     -Wl,-rpath-link,${ALLUVIUM_TORCH_ROOT}/lib)
   add_library(alluvium::torch_cpu ALIAS torch_cpu)
-
-  add_library(hnswlib INTERFACE)
-  target_include_directories(hnswlib SYSTEM INTERFACE ${ALLUVIUM_CACHE}/hnswlib-0.8.0/include)
-  add_library(alluvium::hnswlib ALIAS hnswlib)
 endif()

@@ -1,14 +1,18 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "alluvium/core/error.h"
 #include "alluvium/selectors/clustering.h"
 #include "alluvium/selectors/near_duplicates.h"
+#include "copy_index.h"
 #include "model_selectors.h"
 #include "state_json.h"
+#include "workers.h"
 
 namespace alluvium::selectors {
 namespace {
@@ -17,14 +21,17 @@ class D4Selector final : public Selector {
  public:
   explicit D4Selector(const SelectorOptions& options)
       : embedder_(options.embedder),
+        threads_(options.threads),
+        near_copy_(options.duplicate_threshold),
+        copies_(options.seed, std::numeric_limits<int64_t>::max()),
         clusters_(options.clusters),
         copy_(options.semantic_duplicate),
         kept_(options.d4_kept),
         seed_(options.seed) {}
 
   std::string label() const override {
-    return fmt::format("d4 {} kept, {} clusters, copies above {}, seed {}", kept_, clusters_, copy_,
-                       seed_);
+    return fmt::format("d4 {} kept, {} clusters, copies from {} by words, above {}, seed {}", kept_,
+                       clusters_, near_copy_, copy_, seed_);
   }
 
   bool needs_targets() const override { return false; }
@@ -32,11 +39,31 @@ class D4Selector final : public Selector {
   bool observes() const override { return true; }
   bool needs_whole_pool() const override { return true; }
 
+  // Copies by their words leave first, and are never embedded.
   void observe(std::span<const Sample> samples) override {
+    std::vector<Fingerprint> prints(samples.size());
+    run_by_bytes(samples, threads_, [&](std::size_t, std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) {
+        prints[i] = copies_.fingerprint(samples[i].text);
+      }
+    });
     std::vector<std::string> texts;
-    for (const Sample& sample : samples) {
-      texts.push_back(sample.text);
-      arrivals_.push_back(sample.arrival);
+    for (std::size_t i = 0; i < samples.size(); ++i) {
+      const std::optional<CopyIndex::Earlier> earlier = copies_.find(prints[i]);
+      if (earlier && (earlier->exact || earlier->similarity >= near_copy_)) {
+        outcomes_[samples[i].arrival] = {
+            0, Verdict::retire,
+            fmt::format("{} copy of row {} (similarity {:.2f})", earlier->exact ? "exact" : "near",
+                        arrivals_[static_cast<std::size_t>(earlier->number)] + 1,
+                        earlier->similarity)};
+        continue;
+      }
+      copies_.insert(prints[i]);
+      arrivals_.push_back(samples[i].arrival);
+      texts.push_back(samples[i].text);
+    }
+    if (texts.empty()) {
+      return;
     }
     for (std::vector<float>& row : embedder_->embed(texts)) {
       normalise_(row);
@@ -49,7 +76,7 @@ class D4Selector final : public Selector {
       return;
     }
     const std::vector<float> similarities = similarity_in_clusters();
-    // The share kept is of all rows, most alike first to go, wherever their cluster.
+    // The share kept is of all rows that words left, most alike first to go, wherever their cluster.
     std::vector<int64_t> order(similarities.size());
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
@@ -87,6 +114,7 @@ class D4Selector final : public Selector {
     }
     rows_ = {};
     arrivals_.clear();
+    copies_.restore(0, {});
   }
 
   std::vector<Score> score(std::span<const Sample> samples) override {
@@ -104,7 +132,12 @@ class D4Selector final : public Selector {
   }
 
   std::string save() const override {
+    nlohmann::json prints = nlohmann::json::array();
+    for (const Fingerprint& print : copies_.prints()) {
+      prints.push_back(fingerprint_to_json(print));
+    }
     return pack_state({{"outcomes", outcomes_to_json(outcomes_)},
+                       {"prints", prints},
                        {"rows", rows_to_json(rows_)},
                        {"arrivals", arrivals_}});
   }
@@ -114,10 +147,15 @@ class D4Selector final : public Selector {
       std::map<int64_t, Score> outcomes = outcomes_from_json(saved.at("outcomes"));
       RowMatrix rows = rows_from_json(saved.at("rows"));
       auto arrivals = saved.at("arrivals").get<std::vector<int64_t>>();
-      if (std::ssize(arrivals) != rows.rows()) {
-        throw DataCorruption(fmt::format("state of selector d4: {} rows and {} places", rows.rows(),
-                                         arrivals.size()));
+      std::vector<Fingerprint> prints;
+      for (const nlohmann::json& print : saved.at("prints")) {
+        prints.push_back(fingerprint_from_json(print.at(0), print.at(1)));
       }
+      if (std::ssize(arrivals) != rows.rows() || prints.size() != arrivals.size()) {
+        throw DataCorruption(fmt::format("state of selector d4: {} rows, {} places, {} prints",
+                                         rows.rows(), arrivals.size(), prints.size()));
+      }
+      copies_.restore(0, prints);
       arrivals_ = std::move(arrivals);
       rows_ = std::move(rows);
       outcomes_ = std::move(outcomes);
@@ -153,6 +191,9 @@ class D4Selector final : public Selector {
   }
 
   std::shared_ptr<const TextEmbedder> embedder_;
+  int64_t threads_;
+  double near_copy_;
+  CopyIndex copies_;  // of the texts of rows_
   int64_t clusters_;
   double copy_;
   double kept_;
@@ -168,6 +209,8 @@ std::unique_ptr<Selector> make_d4(const SelectorOptions& options) {
   if (options.embedder == nullptr) {
     throw NotSupported("selector d4 needs an encoder");
   }
+  ALLUVIUM_CHECK(options.duplicate_threshold > 0 && options.duplicate_threshold <= 1,
+                 "duplicate_threshold must be in (0, 1], got {}", options.duplicate_threshold);
   ALLUVIUM_CHECK(options.clusters >= 0, "clusters must not be negative, got {}", options.clusters);
   ALLUVIUM_CHECK(options.semantic_duplicate > 0 && options.semantic_duplicate <= 1,
                  "semantic_duplicate must lie in (0, 1], got {}", options.semantic_duplicate);

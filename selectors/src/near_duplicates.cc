@@ -4,10 +4,13 @@
 #include <numeric>
 
 #include "alluvium/core/error.h"
+#include "nearest_earlier.h"
 
 namespace alluvium::selectors {
 
-std::vector<float> similarity_to_earlier(const RowMatrix& unit_rows) {
+namespace {
+
+std::vector<float> compare_all_pairs(const RowMatrix& unit_rows) {
   constexpr int64_t kBlock = 64;  // earlier rows that stay in the cache while later ones pass
   std::vector<float> highest(static_cast<std::size_t>(unit_rows.rows()));
   for (int64_t begin = 0; begin < unit_rows.rows(); begin += kBlock) {
@@ -18,6 +21,22 @@ std::vector<float> similarity_to_earlier(const RowMatrix& unit_rows) {
         best = std::max(best, dot(unit_rows.row(i), unit_rows.row(j)));
       }
     }
+  }
+  return highest;
+}
+
+}  // namespace
+
+std::vector<float> similarity_to_earlier(const RowMatrix& unit_rows, int64_t all_pairs) {
+  if (unit_rows.rows() <= all_pairs) {
+    return compare_all_pairs(unit_rows);
+  }
+  const std::vector<int64_t> nearest = nearest_earlier(unit_rows);
+  std::vector<float> highest(nearest.size());
+  for (std::size_t j = 1; j < nearest.size(); ++j) {
+    // Of our own product: where the graph is right, M is what comparing all pairs gives.
+    highest[j] =
+        std::max(0.0F, dot(unit_rows.row(nearest[j]), unit_rows.row(static_cast<int64_t>(j))));
   }
   return highest;
 }

@@ -70,33 +70,34 @@ QuantileGate::QuantileGate(double quantile, int64_t window)
 
 void QuantileGate::push(double score) {
   if (ring_.size() < window_) {
+    sorted_.insert({score, ring_.size()});
     ring_.push_back(score);
-  } else {
-    sorted_.erase(std::lower_bound(sorted_.begin(), sorted_.end(), ring_[oldest_]));
-    ring_[oldest_] = score;
-    oldest_ = (oldest_ + 1) % window_;
+    return;
   }
-  sorted_.insert(std::upper_bound(sorted_.begin(), sorted_.end(), score), score);
+  sorted_.erase({ring_[oldest_], oldest_});
+  sorted_.insert({score, oldest_});
+  ring_[oldest_] = score;
+  oldest_ = (oldest_ + 1) % window_;
 }
 
 bool QuantileGate::accept(double score) {
   push(score);
-  const auto below = std::lower_bound(sorted_.begin(), sorted_.end(), score) - sorted_.begin();
-  return static_cast<double>(below) >= quantile_ * static_cast<double>(sorted_.size());
+  return static_cast<double>(count_below(score)) >= quantile_ * static_cast<double>(ring_.size());
 }
 
 double QuantileGate::threshold() const {
-  if (sorted_.empty()) {
+  if (ring_.empty()) {
     return 0;
   }
-  const double wanted = quantile_ * static_cast<double>(sorted_.size());
+  const double wanted = quantile_ * static_cast<double>(ring_.size());
   const auto place = static_cast<std::size_t>(std::ceil(wanted));
-  auto lowest = sorted_.begin() + static_cast<std::ptrdiff_t>(std::min(place, sorted_.size() - 1));
-  const auto below = std::lower_bound(sorted_.begin(), lowest, *lowest) - sorted_.begin();
-  if (static_cast<double>(below) < wanted) {
-    lowest = std::upper_bound(lowest, sorted_.end(), *lowest);
+  const double lowest = sorted_.find_by_order(std::min(place, ring_.size() - 1))->first;
+  if (static_cast<double>(count_below(lowest)) >= wanted) {
+    return lowest;
   }
-  return lowest == sorted_.end() ? sorted_.back() : *lowest;
+  // Its equals begin too low: the next higher score, if there is one.
+  const auto higher = sorted_.upper_bound({lowest, window_});
+  return higher == sorted_.end() ? lowest : higher->first;
 }
 
 std::vector<double> QuantileGate::scores() const {

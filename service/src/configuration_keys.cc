@@ -116,6 +116,8 @@ std::vector<ConfigurationKey> make_keys() {
       {"streams.gate_quantile", ALLUVIUM_FIELD(streams.gate_quantile), 0, 0.999},
       {"streams.gate_window", ALLUVIUM_FIELD(streams.gate_window), 1, 1 << 20},
       {"streams.gate_warm_up", ALLUVIUM_FIELD(streams.gate_warm_up), 0, 1 << 20},
+      {"streams.gate_dedupe_semantic", ALLUVIUM_FIELD(streams.gate_dedupe_semantic), 0, 1},
+      {"streams.gate_dedupe_capacity", ALLUVIUM_FIELD(streams.gate_dedupe_capacity), 1, 1 << 24},
 
       {"endpoint.address", ALLUVIUM_FIELD(endpoint.address)},
       {"endpoint.port", ALLUVIUM_FIELD(endpoint.port), 0, 65535},

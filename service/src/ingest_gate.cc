@@ -26,7 +26,11 @@ std::unique_ptr<selectors::Selector> make_selector(const StreamsConfiguration& o
   selecting.mode = "ref";
   selecting.length.chunk_bytes = -1;
   selecting.dsir_sample = false;
-  if (options.gate == "embedding") {
+  if (options.gate == "dedupe") {
+    selecting.dedupe_semantic = options.gate_dedupe_semantic;
+    selecting.dedupe_capacity = options.gate_dedupe_capacity;
+  }
+  if (options.gate == "embedding" || selecting.dedupe_semantic > 0) {
     selecting.embedder = selectors::make_encoder_embedder(models.encoder);
   }
   selectors::SelectorRegistry registry("selector");

@@ -390,8 +390,11 @@ class LetterEmbedder final : public TextEmbedder {
       normalise_(row);
       rows.push_back(std::move(row));
     }
+    embedded += std::ssize(texts);
     return rows;
   }
+
+  mutable int64_t embedded = 0;
 };
 
 TEST_CASE("d4: copies leave, the crowded goes, what is far from its prototype is first",
@@ -419,6 +422,51 @@ TEST_CASE("d4: copies leave, the crowded goes, what is far from its prototype is
   }
   CHECK(ranked == 6);
   CHECK(scores[7].value > scores[0].value);
+}
+
+TEST_CASE("d4: near copies by words leave before anything is embedded, also after a restart",
+          "[selectors]") {
+  const auto embedder = std::make_shared<LetterEmbedder>();
+  SelectorOptions options;
+  options.embedder = embedder;
+  options.clusters = 1;
+  options.d4_kept = 1;
+  std::vector<std::string> texts;
+  Random random(3);
+  for (int i = 0; i < 4; ++i) {
+    texts.push_back(std::string(3000, static_cast<char>('a' + 2 * i)));
+    for (std::size_t at = random.below(9); at < texts.back().size(); at += 2 + random.below(9)) {
+      texts.back()[at] = ' ';
+    }
+  }
+  std::string near = texts[1];
+  near[1500] = near[1500] == ' ' ? 'x' : ' ';
+  texts.insert(texts.end(), {near, texts[0], texts[2] + " aa bb"});
+  const std::vector<Sample> pool = tests::samples_of(texts);
+  const auto whole = tests::make_selector("d4", options);
+  whole->observe(pool);
+  CHECK(embedder->embedded == 4);
+  whole->end_observing();
+  const std::vector<Score> scores = whole->score(pool);
+  for (std::size_t i = 0; i < 4; ++i) {
+    CHECK(scores[i].verdict == Verdict::rank);
+  }
+  CHECK(scores[4].verdict == Verdict::retire);
+  CHECK_THAT(scores[4].reason, Catch::Contains("near copy of row 2 (similarity 0."));
+  CHECK(scores[5].reason == "exact copy of row 1 (similarity 1.00)");
+  CHECK_THAT(scores[6].reason, Catch::Contains("near copy of row 3"));
+
+  const auto first = tests::make_selector("d4", options);
+  first->observe(std::span(pool).first(3));
+  const auto resumed = tests::make_selector("d4", options);
+  resumed->restore(first->save());
+  resumed->observe(std::span(pool).subspan(3));
+  resumed->end_observing();
+  const std::vector<Score> again = resumed->score(pool);
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    CHECK(again[i].value == scores[i].value);
+    CHECK(again[i].reason == scores[i].reason);
+  }
 }
 
 }  // namespace

@@ -7,9 +7,7 @@
 
 #include "alluvium/core/error.h"
 #include "alluvium/core/random.h"
-#include "alluvium/selectors/near_duplicates.h"
 #include "alluvium/selectors/sign_projection.h"
-#include "alluvium/selectors/water_filling.h"
 #include "support/catch.h"
 
 namespace alluvium::selectors {
@@ -89,69 +87,6 @@ TEST_CASE("the knee is the point farthest from the chord", "[selectors][adapt_in
   CHECK(choose_clusters(balls(10, 110, 1), 0) == 10);
   CHECK(choose_clusters(balls(2, 60, 1), 0) == 2);
   CHECK(choose_clusters(balls(1, 3, 1), 0) == 1);
-}
-
-TEST_CASE("pruning: similarity to earlier rows and who is kept", "[selectors][adapt_inf]") {
-  RowMatrix rows = rows_of({{1, 0}, {1, 0.1F}, {0, 1}, {-1, 0.2F}, {0.1F, 1}});
-  for (int64_t i = 0; i < rows.rows(); ++i) {
-    normalise_(rows.row(i));
-  }
-  const std::vector<float> similarities = similarity_to_earlier(rows);
-  const std::vector<double> wanted = {0, 0.995037, 0.099504, 0.196116, 0.995037};
-  for (std::size_t j = 0; j < wanted.size(); ++j) {
-    CHECK_THAT(static_cast<double>(similarities[j]), WithinAbs(wanted[j], 1e-5));
-  }
-  CHECK(keep_least_similar(similarities, 2, 3).rows == Numbers{0, 2, 3});
-  // The reference's rule, which has no threshold: of a cluster of copies a whole budget of copies stays.
-  const std::vector<float> copies = {0, 1, 1, 1, 1, 1};
-  CHECK(keep_least_similar(copies, 2, 4).rows.size() == 4);
-  CHECK(keep_least_similar(copies, 0.98F, 4).rows == Numbers{0});
-  const Kept kept = keep_least_similar(similarities, 0.98F, 2);
-  CHECK(kept.rows == Numbers{0, 2});
-  CHECK(kept.duplicates == Numbers{1, 4});
-  CHECK(kept.over_budget == Numbers{3});
-}
-
-TEST_CASE("pruning: by budgets alone a flood of copies keeps a cluster's share, by likeness one",
-          "[selectors][adapt_inf]") {
-  const Numbers budgets = water_fill(Numbers{100, 100, 1000}, 150);
-  RowMatrix flood;
-  for (int i = 0; i < 1000; ++i) {
-    flood.append(std::vector<float>{0.6F, 0.8F, 0});
-  }
-  const std::vector<float> similarities = similarity_to_earlier(flood);
-  CHECK(budgets[2] == 50);
-  // No cosine passes 2: the reference's rule.
-  const Kept share = keep_least_similar(similarities, 2, budgets[2]);
-  CHECK(share.rows.size() == 50);
-  CHECK(share.over_budget.size() == 950);
-  const Kept one = keep_least_similar(similarities, 0.98F, budgets[2]);
-  CHECK(one.rows == Numbers{0});
-  CHECK(one.duplicates.size() == 999);
-}
-
-TEST_CASE("pruning: blocks give what the whole matrix gives", "[selectors][adapt_inf][property]") {
-  const RowMatrix rows = [] {
-    RowMatrix made = balls(3, 70, 4);
-    for (int64_t i = 0; i < made.rows(); ++i) {
-      normalise_(made.row(i));
-    }
-    return made;
-  }();
-  const std::vector<float> similarities = similarity_to_earlier(rows);
-  for (int64_t j = 0; j < rows.rows(); ++j) {
-    double wanted = 0;
-    for (int64_t i = 0; i < j; ++i) {
-      double sum = 0;
-      for (int64_t d = 0; d < rows.dimension; ++d) {
-        sum += static_cast<double>(rows.row(i)[static_cast<std::size_t>(d)]) *
-               static_cast<double>(rows.row(j)[static_cast<std::size_t>(d)]);
-      }
-      wanted = std::max(wanted, sum);
-    }
-    CHECK_THAT(static_cast<double>(similarities[static_cast<std::size_t>(j)]),
-               WithinAbs(wanted, 1e-5));
-  }
 }
 
 TEST_CASE("signs: the counter's words and a projection", "[selectors][adapt_inf][oracle]") {

@@ -110,6 +110,41 @@ TEST_CASE("quantile gate: keeps what a sort of the last scores would keep, also 
   }
 }
 
+// The window of the published setting, 0.8 over the last 10,000, against a sorted copy of it.
+TEST_CASE(
+    "quantile gate: of 10,000 scores every verdict and threshold is that of the sorted window",
+    "[selectors][ranking][property]") {
+  constexpr std::size_t kWindow = 10'000;
+  const bool with_ties = GENERATE(false, true);
+  CAPTURE(with_ties);
+  Random random(6);
+  QuantileGate gate(0.8, kWindow);
+  std::vector<double> all;
+  std::vector<double> sorted;
+  for (int i = 0; i < 25'000; ++i) {
+    // A score that drifts, as where the stream changes its subject.
+    const double score =
+        with_ties ? static_cast<double>(random.below(300) + i / 100) : random.normal() + i * 1e-4;
+    all.push_back(score);
+    sorted.insert(std::upper_bound(sorted.begin(), sorted.end(), score), score);
+    if (sorted.size() > kWindow) {
+      sorted.erase(std::lower_bound(sorted.begin(), sorted.end(), all[all.size() - 1 - kWindow]));
+    }
+    const auto below = [&](double value) {
+      return static_cast<double>(std::lower_bound(sorted.begin(), sorted.end(), value) -
+                                 sorted.begin());
+    };
+    const double wanted = 0.8 * static_cast<double>(sorted.size());
+    REQUIRE(gate.accept(score) == (below(score) >= wanted));
+    if (i % 250 == 0) {
+      const auto lowest = std::find_if(sorted.begin(), sorted.end(),
+                                       [&](double value) { return below(value) >= wanted; });
+      REQUIRE(gate.threshold() == (lowest == sorted.end() ? sorted.back() : *lowest));
+    }
+  }
+  CHECK(gate.scores() == std::vector<double>(all.end() - kWindow, all.end()));
+}
+
 TEST_CASE("quantile gate: keeps its share of a long stream", "[selectors][ranking][stream]") {
   Random random(2);
   QuantileGate gate(0.8, 1000);

@@ -197,6 +197,31 @@ TEST_CASE("select: dedupe passes first copies on and lists the ids to retire",
   CHECK(retired.at("reason") == "exact copy of row-4");
 }
 
+TEST_CASE("select: dedupe retires what means the same, by the encoder, where it is asked to",
+          "[selectors][select][service]") {
+  Bed bed(9, 0);
+  const std::string first = "The ferry to the island leaves the harbour at nine each morning.";
+  const std::string same = "The ferry to the island leaves the harbour at nine every morning.";
+  const std::string other = "Beat three eggs with sugar until the dough is white and stiff.";
+  bed.write("pool.jsonl", Bed::joined({json{{"id", "a"}, {"text", first}}.dump(),
+                                       json{{"id", "b"}, {"text", other}}.dump(),
+                                       json{{"id", "c"}, {"text", same}}.dump()}));
+  const std::string words = "--selector dedupe --pool {}/pool.jsonl";
+  CHECK(lines_of(bed.select(words).out).size() == 3);
+  const Outcome outcome = bed.select(words + " --dedupe-semantic 0.9 --retired {}/retired.jsonl");
+  INFO(outcome.err);
+  CHECK(outcome.exit_code == 0);
+  CHECK(lines_of(outcome.out).size() == 2);
+  const json retired = json::parse(bed.read("retired.jsonl"));
+  CHECK(retired.at("id") == "c");
+  CHECK_THAT(retired.at("reason").get<std::string>(), Catch::Contains("means what a does"));
+  const Outcome wrong = bed.select(
+      "--selector random --top 1 --pool {}/pool.jsonl "
+      "--dedupe-semantic 0.9");
+  CHECK(wrong.exit_code != 0);
+  CHECK_THAT(wrong.err, Catch::Contains("--dedupe-semantic is of dedupe"));
+}
+
 TEST_CASE("select: budget-tokens picks whole texts up to the budget",
           "[selectors][select][service]") {
   if (!default_decoder_path()) {

@@ -158,6 +158,23 @@ TEST_CASE("gate: dedupe keeps near copies out, also of what came before a restar
   CHECK(gated.held("d"));
 }
 
+TEST_CASE("gate: dedupe keeps out what means the same where embeddings are asked for",
+          "[service][gate]") {
+  GatedEngine gated("dedupe");
+  gated.configuration.streams.gate_dedupe_semantic = 0.5;
+  gated.configuration.streams.gate_dedupe_capacity = 2;
+  gated.start();
+  gated.put("a", kHarbour);
+  gated.put("b", "Each night it has cranes and piers and ferries leave the harbour.");
+  CHECK(gated.stored("a"));
+  CHECK(gated.held("b"));
+  CHECK_THAT(gated.engine->store().held_document("default", "b")->verdict.reason,
+             Contains("means what a does"));
+  gated.start();
+  gated.put("c", "Cranes and piers and ferries each night the harbour has; leave it.");
+  CHECK(gated.held("c"));
+}
+
 TEST_CASE("gate: targets that are missing are named with their key", "[service][gate]") {
   const TemporaryDirectory directory;
   service::Configuration configuration = tiny_configuration(directory.path());

@@ -5,9 +5,13 @@
 #pragma once
 
 #include <cstdint>
+#include <ext/pb_ds/assoc_container.hpp>
+#include <ext/pb_ds/tree_policy.hpp>
+#include <functional>
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace alluvium::selectors {
@@ -55,7 +59,11 @@ class TopRanking {
 
 /// Keeps a share of a stream by the quantile of the last `window` scores, the judged one included.
 ///
-/// Differs: exact where a sketch would do: a window of 10,000 scores is 160 kB and one insertion moves at most 80 kB.
+/// Differs: the window is exact, not a quantile sketch (KLL, t-digest). A sketch would save memory that nobody misses: 72 bytes a score, so
+///          0.7 MB for 10,000 and 75 MB for the 2^20 that the configuration allows at most. What it costs is a rank error of about 1 %
+///          in every verdict, and windows that end where a half of them is dropped instead of at each score. The exact window also lets
+///          a saved gate go on to the same verdicts, and `threshold` names the very score that would have passed.
+/// Cost   : O(log window) a score: 0.5 us at 10,000, 6 us at 2^20 (a sorted vector: 1 and 120).
 class QuantileGate {
  public:
   /// Throws InvalidArgument unless 0 <= quantile < 1 and window >= 1.
@@ -72,13 +80,19 @@ class QuantileGate {
   void restore(const std::vector<double>& scores);
 
  private:
+  // A score and its place in the ring: equal scores are told apart.
+  using Entry = std::pair<double, std::size_t>;
+  using Tree = __gnu_pbds::tree<Entry, __gnu_pbds::null_type, std::less<>, __gnu_pbds::rb_tree_tag,
+                                __gnu_pbds::tree_order_statistics_node_update>;
+
   void push(double score);
+  std::size_t count_below(double score) const { return sorted_.order_of_key({score, 0}); }
 
   double quantile_;
   std::size_t window_;
   std::vector<double> ring_;
   std::size_t oldest_ = 0;
-  std::vector<double> sorted_;
+  Tree sorted_;  // of the ring; knows how many entries lie under each node
 };
 
 }  // namespace alluvium::selectors

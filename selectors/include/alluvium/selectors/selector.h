@@ -131,11 +131,15 @@ struct SelectorOptions {
   bool dsir_sample = true;        ///< Gumbel noise: sampling without replacement; false = top k
   double dsir_smoothing = 0;      ///< pseudo-count of the target
 
-  // dedupe
-  double duplicate_threshold = 0.8;   ///< estimated Jaccard similarity of word 5-grams
-  int64_t dedupe_capacity = 262'144;  ///< texts remembered; the oldest is forgotten first
+  // dedupe, d4
+  double duplicate_threshold = 0.8;  ///< estimated Jaccard similarity of word 5-grams
 
-  // embedding, d4; of adapt_inf its duplicates, where given
+  // dedupe
+  int64_t dedupe_capacity = 262'144;  ///< texts remembered; the oldest is forgotten first
+  /// Cosine of embeddings above which a text is a copy too; in (0, 1], 0 = embeddings are not asked for
+  double dedupe_semantic = 0;
+
+  // embedding, d4, dedupe with dedupe_semantic; of adapt_inf its duplicates, where given
   std::shared_ptr<const TextEmbedder> embedder;
 
   // adapt_inf, less: gradients of the decoder
@@ -152,7 +156,7 @@ struct SelectorOptions {
 using SelectorRegistry = Registry<Selector, const SelectorOptions&>;
 
 /// adapt_inf, bm25, d4, dedupe, dsir, embedding, length_matched_random, less, random, zip_fit. A factory throws InvalidArgument naming the
-/// option and its bound, NotSupported when `embedding` or `d4` gets no embedder, `adapt_inf` or `less` no gradients.
+/// option and its bound, NotSupported when `embedding`, `d4` or dedupe_semantic gets no embedder, `adapt_inf` or `less` no gradients.
 void register_selectors(SelectorRegistry& registry);
 
 }  // namespace alluvium::selectors

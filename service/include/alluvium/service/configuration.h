@@ -87,6 +87,9 @@ struct StreamsConfiguration {
   double gate_quantile = 0.5;       ///< share of the documents that is kept out
   int64_t gate_window = 1000;       ///< scores the quantile is taken of
   int64_t gate_warm_up = 50;        ///< so many documents pass at first
+  /// Of dedupe: cosine of embeddings above which a document is a copy too; 0 = embeddings are not asked for
+  double gate_dedupe_semantic = 0;
+  int64_t gate_dedupe_capacity = 262'144;  ///< of dedupe: documents remembered
 };
 
 struct EndpointConfiguration {
