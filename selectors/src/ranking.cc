@@ -70,34 +70,33 @@ QuantileGate::QuantileGate(double quantile, int64_t window)
 
 void QuantileGate::push(double score) {
   if (ring_.size() < window_) {
-    sorted_.insert({score, ring_.size()});
     ring_.push_back(score);
-    return;
+  } else {
+    sorted_.erase(std::lower_bound(sorted_.begin(), sorted_.end(), ring_[oldest_]));
+    ring_[oldest_] = score;
+    oldest_ = (oldest_ + 1) % window_;
   }
-  sorted_.erase({ring_[oldest_], oldest_});
-  sorted_.insert({score, oldest_});
-  ring_[oldest_] = score;
-  oldest_ = (oldest_ + 1) % window_;
+  sorted_.insert(std::upper_bound(sorted_.begin(), sorted_.end(), score), score);
 }
 
 bool QuantileGate::accept(double score) {
   push(score);
-  return static_cast<double>(count_below(score)) >= quantile_ * static_cast<double>(ring_.size());
+  const auto below = std::lower_bound(sorted_.begin(), sorted_.end(), score) - sorted_.begin();
+  return static_cast<double>(below) >= quantile_ * static_cast<double>(sorted_.size());
 }
 
 double QuantileGate::threshold() const {
-  if (ring_.empty()) {
+  if (sorted_.empty()) {
     return 0;
   }
-  const double wanted = quantile_ * static_cast<double>(ring_.size());
+  const double wanted = quantile_ * static_cast<double>(sorted_.size());
   const auto place = static_cast<std::size_t>(std::ceil(wanted));
-  const double lowest = sorted_.find_by_order(std::min(place, ring_.size() - 1))->first;
-  if (static_cast<double>(count_below(lowest)) >= wanted) {
-    return lowest;
+  auto lowest = sorted_.begin() + static_cast<std::ptrdiff_t>(std::min(place, sorted_.size() - 1));
+  const auto below = std::lower_bound(sorted_.begin(), lowest, *lowest) - sorted_.begin();
+  if (static_cast<double>(below) < wanted) {
+    lowest = std::upper_bound(lowest, sorted_.end(), *lowest);
   }
-  // Its equals begin too low: the next higher score, if there is one.
-  const auto higher = sorted_.upper_bound({lowest, window_});
-  return higher == sorted_.end() ? lowest : higher->first;
+  return lowest == sorted_.end() ? sorted_.back() : *lowest;
 }
 
 std::vector<double> QuantileGate::scores() const {
