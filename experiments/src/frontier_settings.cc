@@ -71,7 +71,7 @@ std::vector<FrontierSetting> frontier_grid(const std::string& grid) {
     return settings;
   }
   for (const double keep : {0.5, 0.3, 0.2}) {
-    for (const char* observer : {"expected_attention", "h2o", "keydiff"}) {
+    for (const char* observer : {"expected_attention", "h2o", "zipcache", "keydiff"}) {
       settings.push_back(kv(keep, 0, observer, "uniform"));
     }
     settings.push_back(kv(keep, 0, "repeat", "curves"));

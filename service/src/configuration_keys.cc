@@ -48,7 +48,7 @@ std::vector<ConfigurationKey> make_keys() {
        ALLUVIUM_FIELD(codec.observer),
        0,
        0,
-       {"preset", "repeat", "expected_attention", "tail", "h2o", "keydiff", "random"}},
+       {"preset", "repeat", "expected_attention", "tail", "h2o", "zipcache", "keydiff", "random"}},
       {"codec.budget",
        ALLUVIUM_FIELD(codec.budget),
        0,

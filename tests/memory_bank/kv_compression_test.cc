@@ -346,7 +346,7 @@ TEST_CASE("kv: scores of attention mass alone are shared out evenly unless told 
     options.budget = budget;
     return model.make("kv", options)->fingerprint();
   };
-  for (const char* observer : {"h2o", "tail", "expected_attention", "keydiff"}) {
+  for (const char* observer : {"h2o", "zipcache", "tail", "expected_attention", "keydiff"}) {
     CHECK(fingerprint_of(observer, "preset") == fingerprint_of(observer, "uniform"));
   }
   CHECK(fingerprint_of("repeat", "preset") == fingerprint_of("repeat", "global"));

@@ -38,7 +38,8 @@ struct CodecOptions {
   /// lossless | safe | default | compact | tiny (memory_bank/src/kv/settings.cc has their settings)
   std::string preset = "lossless";
   double keep = 0;  ///< share of a chunk's rows kept over all layers and heads; 0 = as preset
-  /// Who scores rows: repeat | expected_attention | tail | keydiff | h2o | random; "preset"
+  /// Who scores rows: repeat | expected_attention | tail | h2o | zipcache | keydiff |
+  /// random; "preset"
   std::string observer = "preset";
   /// How rows are shared out: global | curves | uniform | pyramid; "preset"
   std::string budget = "preset";
