@@ -76,6 +76,8 @@ std::vector<FrontierSetting> frontier_grid(const std::string& grid) {
     }
     settings.push_back(kv(keep, 0, "repeat", "curves"));
     settings.push_back(kv(keep, 0, "repeat", "pyramid"));
+    settings.push_back(kv(keep, 0, "repeat", "d2o"));
+    settings.push_back(kv(keep, 0, "h2o", "d2o"));  // as in its source
     settings.push_back(kv(keep, 0, "random", "uniform"));
     settings.push_back(kv(keep, 4));
   }

@@ -53,7 +53,7 @@ std::vector<ConfigurationKey> make_keys() {
        ALLUVIUM_FIELD(codec.budget),
        0,
        0,
-       {"preset", "global", "curves", "uniform", "pyramid"}},
+       {"preset", "global", "curves", "uniform", "pyramid", "d2o"}},
       {"codec.key_bits", ALLUVIUM_FIELD(codec.key_bits), 0, 32},
       {"codec.value_bits", ALLUVIUM_FIELD(codec.value_bits), 0, 32},
       {"codec.boundary_bits", ALLUVIUM_FIELD(codec.boundary_bits), 0, 8},

@@ -38,10 +38,9 @@ struct CodecOptions {
   /// lossless | safe | default | compact | tiny (memory_bank/src/kv/settings.cc has their settings)
   std::string preset = "lossless";
   double keep = 0;  ///< share of a chunk's rows kept over all layers and heads; 0 = as preset
-  /// Who scores rows: repeat | expected_attention | tail | h2o | zipcache | keydiff |
-  /// random; "preset"
+  /// Who scores: repeat | expected_attention | tail | h2o | zipcache | keydiff | random; "preset"
   std::string observer = "preset";
-  /// How rows are shared out: global | curves | uniform | pyramid; "preset"
+  /// How rows are shared out: global | curves | uniform | pyramid | d2o; "preset"
   std::string budget = "preset";
   int64_t key_bits = 0;    ///< 2, 3, 4, 8, 16 or 32; 0 = as preset
   int64_t value_bits = 0;  ///< likewise
