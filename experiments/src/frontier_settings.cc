@@ -38,6 +38,12 @@ FrontierSetting kv(double keep, int64_t bits, const std::string& observer = "rep
   return setting;
 }
 
+FrontierSetting merging(FrontierSetting setting, const std::string& merge) {
+  setting.options.merge = merge;
+  setting.name += ", " + merge + " merged";
+  return setting;
+}
+
 double number(const std::string& key, const std::string& value) {
   double parsed = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), parsed);
@@ -79,6 +85,7 @@ std::vector<FrontierSetting> frontier_grid(const std::string& grid) {
     settings.push_back(kv(keep, 0, "repeat", "d2o"));
     settings.push_back(kv(keep, 0, "h2o", "d2o"));  // as in its source
     settings.push_back(kv(keep, 0, "random", "uniform"));
+    settings.push_back(merging(kv(keep, 0), "neighbours"));
     settings.push_back(kv(keep, 4));
   }
   settings.push_back(kv(0.7, 0));

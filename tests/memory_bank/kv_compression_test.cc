@@ -13,6 +13,7 @@
 #include "bank_fixtures.h"
 #include "kv/budget.h"
 #include "kv/observer.h"
+#include "kv/settings.h"
 #include "record_directory.h"
 #include "support/thread_count.h"
 #include "tiny_model.h"
@@ -138,6 +139,31 @@ TEST_CASE("kv: every observer keeps the rows asked for, the same ones each time"
       CHECK(same_bits(alone[0].kept.positions, memory.kept.positions));
     }
   }
+}
+
+TEST_CASE("kv: every merge keeps the rows chosen, in records of the same size, the same each time",
+          "[memory_bank][kv]") {
+  const TinyModel model;
+  const std::string merge = GENERATE(from_range(memory_bank::merge_names()));
+  CAPTURE(merge);
+  const std::vector<Chunk> chunks = {chunk_of(10, 90)};
+  CodecOptions options = evicting("keydiff", 0.4);
+  const Memory lost = model.make("kv", options)->compress(chunks)[0];
+  options.merge = merge;
+  const auto codec = model.make("kv", options);
+  const Memory memory = codec->compress(chunks)[0];
+  CHECK(memory.kept.counts == lost.kept.counts);
+  CHECK(same_bits(memory.kept.positions, lost.kept.positions));
+  CHECK(same_bits(memory.keys, lost.keys) == (merge != "neighbours"));
+  CHECK(same_bits(memory.values, lost.values) == (merge == "none"));
+  CHECK(encode_record(memory).size() == encode_record(lost).size());
+  CHECK(same_memory(*through_record(memory), memory));
+  for (const int threads : {1, 2, 4}) {
+    const ThreadCount count(threads);
+    CHECK(same_memory(codec->compress(chunks)[0], memory));
+  }
+  options.keep = 1.0;
+  CHECK(model.make("kv", options)->compress(chunks)[0].kept.everything());
 }
 
 TEST_CASE("kv: evicted rows are the others' own keys and values", "[memory_bank][kv]") {
