@@ -75,7 +75,7 @@ TEST_CASE("scores: a row's saliency is its mass over the probes that can see it"
   const at::Tensor probes = at::tensor({1, 3}, at::kLong);
   check_values(probe_saliency(weights, probes), {0.55, 0.2, 0.3, 0.2});
   // Query heads of a group are averaged.
-  check_values(probe_saliency(at::cat({weights, weights * 3}, 1), probes), {1.1, 0.4, 0.6, 0.4});
+  check_values(probe_saliency(at::cat({weights, weights.mul(3)}, 1), probes), {1.1, 0.4, 0.6, 0.4});
   // A row that no probe can see has received nothing.
   check_values(probe_saliency(weights.narrow(2, 0, 1), probes.narrow(0, 0, 1)), {0.7, 0.3, 0, 0});
 }
