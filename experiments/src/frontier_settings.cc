@@ -38,6 +38,12 @@ FrontierSetting kv(double keep, int64_t bits, const std::string& observer = "rep
   return setting;
 }
 
+FrontierSetting merging(FrontierSetting setting, const std::string& merge) {
+  setting.options.merge = merge;
+  setting.name += ", " + merge + " merged";
+  return setting;
+}
+
 double number(const std::string& key, const std::string& value) {
   double parsed = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), parsed);
@@ -71,12 +77,15 @@ std::vector<FrontierSetting> frontier_grid(const std::string& grid) {
     return settings;
   }
   for (const double keep : {0.5, 0.3, 0.2}) {
-    for (const char* observer : {"expected_attention", "h2o", "keydiff"}) {
+    for (const char* observer : {"expected_attention", "h2o", "zipcache", "keydiff"}) {
       settings.push_back(kv(keep, 0, observer, "uniform"));
     }
     settings.push_back(kv(keep, 0, "repeat", "curves"));
     settings.push_back(kv(keep, 0, "repeat", "pyramid"));
+    settings.push_back(kv(keep, 0, "repeat", "d2o"));
+    settings.push_back(kv(keep, 0, "h2o", "d2o"));  // as in its source
     settings.push_back(kv(keep, 0, "random", "uniform"));
+    settings.push_back(merging(kv(keep, 0), "neighbours"));
     settings.push_back(kv(keep, 4));
   }
   settings.push_back(kv(0.7, 0));

@@ -41,7 +41,7 @@ std::string describe(const CodecContext& context) {
 /// Reads a chunk once and keeps pre-RoPE keys and values: all of them as they are, or the rows an
 /// observer finds, quantised.
 ///
-/// Source : the stages are those of kv/: observer, budget, quantise, layer_section.
+/// Source : the stages are those of kv/: observer, budget, merge, quantise, layer_section.
 class StagedKvCodec final : public CodecBase, public KvStages {
  public:
   explicit StagedKvCodec(const CodecContext& context)
@@ -102,14 +102,12 @@ class StagedKvCodec final : public CodecBase, public KvStages {
       memory.values = as_it_is(reading.values);
       return memory;
     }
-    const at::Tensor values = settings_.merge == "values" && !kept.everything()
-                                  ? merge_values(reading.keys.cpu(), reading.values.cpu(), kept)
-                                  : reading.values;
+    const MergedRows rows = merge_rows(settings_.merge, reading.keys, reading.values, kept);
     const auto storable = [&](const at::Tensor& captured) {
       return settings_.quantised() ? captured : as_it_is(captured);  // store_kv() checks the former
     };
     auto stored = std::make_shared<const StoredKv>(
-        store_kv(storable(reading.keys), storable(values), kept, type_, settings_));
+        store_kv(storable(rows.keys), storable(rows.values), kept, type_, settings_));
     std::vector<StoredLayer> layers;
     for (const StoredKv::Layer& layer : stored->layers) {
       layers.push_back({layer.key_bits, layer.value_bits, layer.section});

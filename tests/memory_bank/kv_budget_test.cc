@@ -79,6 +79,33 @@ TEST_CASE("budget: a pyramid falls evenly and keeps the mean", "[memory_bank][kv
   CHECK(share_rows(random_scores(1, 3, 1, 100), options) == Counts{100, 80, 60});
 }
 
+// kv_memory.md, vector V8.
+TEST_CASE("budget: D2O's shares by hand", "[memory_bank][kv][budget]") {
+  const std::vector<double> statistics = {0.1, 0.2, 0.3, 0.4};
+  const std::vector<double> expected = {0.230921, 0.208946, 0.189062, 0.171071};
+  const std::vector<double> shares = d2o_shares(statistics, 0.2);
+  REQUIRE(shares.size() == 4);
+  for (std::size_t layer = 0; layer < 4; ++layer) {
+    CHECK_THAT(shares[layer], Catch::Matchers::WithinAbs(expected[layer], 1e-6));
+  }
+  const std::vector<double> apart = {0, 100};
+  CHECK(d2o_shares(apart, 0.8) == std::vector<double>{1, 0.01});
+}
+
+TEST_CASE("budget: D2O gives less to a layer whose rows differ more", "[memory_bank][kv][budget]") {
+  // Of two layers the statistics are 0 and 1: shares of 0.4 rows are 0.8 e / (1 + e) = 0.5848 and
+  // 0.2152 of 100. The floor of 30 leaves 50 to the first layer.
+  at::Tensor scores = random_scores(3, 2, 2, 100);
+  scores[0] *= 0.1;
+  BudgetOptions options{.budget = "d2o", .keep = 0.4, .floor_rows = 1, .keep_mask = {}};
+  CHECK(share_rows(scores, options) == Counts{58, 58, 22, 22});
+  options.floor_rows = 30;
+  CHECK(share_rows(scores, options) == Counts{50, 50, 30, 30});
+  // 0.9: shares of 1.316 and 0.484 are clamped, and what the first cannot take goes to the second.
+  options.keep = 0.9;
+  CHECK(share_rows(scores, options) == Counts{100, 100, 80, 80});
+}
+
 TEST_CASE("budget: each way of sharing keeps exactly as many rows as its rule says",
           "[memory_bank][kv][budget][property]") {
   const auto seed = GENERATE(range(0U, 5U));
@@ -122,6 +149,14 @@ TEST_CASE("budget: each way of sharing keeps exactly as many rows as its rule sa
     of_layers += rows;
   }
   CHECK(of_layers == std::max<int64_t>(rounded(kLayers), kLayers * floor));
+
+  const Counts d2o = share("d2o");
+  CHECK(total(d2o) == kHeads * std::max<int64_t>(rounded(kLayers), kLayers * least));
+  for (std::size_t layer = 0; layer < kLayers; ++layer) {
+    CHECK(d2o[layer * kHeads + 1] == d2o[layer * kHeads]);
+  }
+  CHECK(*std::min_element(d2o.begin(), d2o.end()) >= least);
+  CHECK(*std::max_element(d2o.begin(), d2o.end()) <= n);
 }
 
 TEST_CASE("budget: curves leave a layer that scores nothing no less than its floor",
@@ -139,7 +174,7 @@ TEST_CASE("budget: curves leave a layer that scores nothing no less than its flo
 TEST_CASE("budget: kept rows rise, are no row twice, and are the same on any number of threads",
           "[memory_bank][kv][budget][property]") {
   const auto seed = GENERATE(range(0U, 10U));
-  const std::string budget = GENERATE("global", "curves", "uniform", "pyramid");
+  const std::string budget = GENERATE(from_range(budget_names()));
   const double keep = GENERATE(0.05, 0.3, 0.7);
   const int64_t n = GENERATE(1, 9, 64, 150);
   CAPTURE(seed, budget, keep, n);
@@ -168,7 +203,7 @@ TEST_CASE("budget: kept rows rise, are no row twice, and are the same on any num
 
 TEST_CASE("budget: of equal scores the first tokens are kept, and the mask before any",
           "[memory_bank][kv][budget]") {
-  const std::string budget = GENERATE("global", "curves", "uniform", "pyramid");
+  const std::string budget = GENERATE(from_range(budget_names()));
   CAPTURE(budget);
   BudgetOptions options{.budget = budget, .keep = 0.3, .floor_rows = 1, .keep_mask = {}};
   options.keep_mask.assign(60, 0);

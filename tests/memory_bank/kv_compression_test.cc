@@ -13,6 +13,7 @@
 #include "bank_fixtures.h"
 #include "kv/budget.h"
 #include "kv/observer.h"
+#include "kv/settings.h"
 #include "record_directory.h"
 #include "support/thread_count.h"
 #include "tiny_model.h"
@@ -45,7 +46,7 @@ std::shared_ptr<const Memory> through_record(const Memory& memory) {
 TEST_CASE("kv: keeping every row is the identity for every observer", "[memory_bank][kv]") {
   const TinyModel model;
   const std::string observer = GENERATE(from_range(memory_bank::observer_names()));
-  const std::string budget = GENERATE("global", "curves", "uniform", "pyramid");
+  const std::string budget = GENERATE(from_range(memory_bank::budget_names()));
   CAPTURE(observer, budget);
   const std::vector<Chunk> chunks = {chunk_of(10, 80)};
   const Memory plain = model.make("kv")->compress(chunks)[0];
@@ -81,7 +82,7 @@ TEST_CASE("kv: every observer keeps the rows asked for, the same ones each time"
           "[memory_bank][kv]") {
   const TinyModel model;
   const std::string observer = GENERATE(from_range(memory_bank::observer_names()));
-  const std::string budget = GENERATE("global", "curves", "uniform", "pyramid");
+  const std::string budget = GENERATE(from_range(memory_bank::budget_names()));
   CAPTURE(observer, budget);
   CodecOptions options = evicting(observer, 0.4);
   options.budget = budget;
@@ -111,6 +112,9 @@ TEST_CASE("kv: every observer keeps the rows asked for, the same ones each time"
       CHECK(counts[0] + counts[2] == std::llround(2 * of_head));
       CHECK(std::min(counts[0], counts[2]) >= 16);
     }
+    if (budget == "d2o") {
+      CHECK(counts[0] + counts[2] == std::llround(2 * of_head));
+    }
     if (budget == "pyramid") {
       CHECK(counts[0] > counts[2]);
       // What must be kept lifts the last layer.
@@ -135,6 +139,34 @@ TEST_CASE("kv: every observer keeps the rows asked for, the same ones each time"
       CHECK(same_bits(alone[0].kept.positions, memory.kept.positions));
     }
   }
+}
+
+TEST_CASE("kv: every merge keeps the rows chosen, in records of the same size, the same each time",
+          "[memory_bank][kv]") {
+  const TinyModel model;
+  const std::string merge = GENERATE(from_range(memory_bank::merge_names()));
+  CAPTURE(merge);
+  const std::vector<Chunk> chunks = {chunk_of(10, 90)};
+  CodecOptions options = evicting("keydiff", 0.4);
+  const Memory lost = model.make("kv", options)->compress(chunks)[0];
+  options.merge = merge;
+  const auto codec = model.make("kv", options);
+  const Memory memory = codec->compress(chunks)[0];
+  CHECK(memory.kept.counts == lost.kept.counts);
+  CHECK(same_bits(memory.kept.positions, lost.kept.positions));
+  CHECK(same_bits(memory.keys, lost.keys) == (merge != "neighbours"));
+  CHECK(same_bits(memory.values, lost.values) == (merge == "none"));
+  CHECK(encode_record(memory).size() == encode_record(lost).size());
+  CHECK(same_memory(*through_record(memory), memory));
+  for (const int threads : {1, 2, 4}) {
+    const ThreadCount count(threads);
+    CAPTURE(threads);
+    const Memory again = codec->compress(chunks)[0];
+    CHECK(same_bits(again.kept.positions, memory.kept.positions));
+    CHECK(same_memory(codec->compress(chunks)[0], again));
+  }
+  options.keep = 1.0;
+  CHECK(model.make("kv", options)->compress(chunks)[0].kept.everything());
 }
 
 TEST_CASE("kv: evicted rows are the others' own keys and values", "[memory_bank][kv]") {
@@ -346,7 +378,7 @@ TEST_CASE("kv: scores of attention mass alone are shared out evenly unless told 
     options.budget = budget;
     return model.make("kv", options)->fingerprint();
   };
-  for (const char* observer : {"h2o", "tail", "expected_attention", "keydiff"}) {
+  for (const char* observer : {"h2o", "zipcache", "tail", "expected_attention", "keydiff"}) {
     CHECK(fingerprint_of(observer, "preset") == fingerprint_of(observer, "uniform"));
   }
   CHECK(fingerprint_of("repeat", "preset") == fingerprint_of("repeat", "global"));

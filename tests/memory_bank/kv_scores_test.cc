@@ -1,5 +1,6 @@
 #include <vector>
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/tensor.h>
 
@@ -62,6 +63,21 @@ TEST_CASE("scores: the tail's vote and the repeat pass's highest weight choose d
   check_values(highest, {0.563734, 0.322202, 0.523774, 0.749354});
   CHECK(better_half(vote(weights, 3, Pooling::average)) == std::vector<int64_t>{1, 2});
   CHECK(better_half(highest) == std::vector<int64_t>{0, 3});
+}
+
+// kv_memory.md, vector V10: causal rows (1), (.7, .3), (.5, .3, .2), (.4, .1, .3, .2), of which the
+// second and the last are probes. Both see the first two rows, the last alone the others. By n - j
+// the scores would be (.275, .133333, .15, .2): the last row is lifted over the second and third.
+TEST_CASE("scores: a row's saliency is its mass over the probes that can see it",
+          "[memory_bank][kv][observer]") {
+  const at::Tensor weights =
+      at::tensor({0.7, 0.3, 0.0, 0.0, 0.4, 0.1, 0.3, 0.2}, at::kFloat).view({1, 1, 2, 4});
+  const at::Tensor probes = at::tensor({1, 3}, at::kLong);
+  check_values(probe_saliency(weights, probes), {0.55, 0.2, 0.3, 0.2});
+  // Query heads of a group are averaged.
+  check_values(probe_saliency(at::cat({weights, weights.mul(3)}, 1), probes), {1.1, 0.4, 0.6, 0.4});
+  // A row that no probe can see has received nothing.
+  check_values(probe_saliency(weights.narrow(2, 0, 1), probes.narrow(0, 0, 1)), {0.7, 0.3, 0, 0});
 }
 
 TEST_CASE("scores: key differences by hand", "[memory_bank][kv][observer]") {

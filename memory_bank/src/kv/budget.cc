@@ -149,11 +149,66 @@ std::vector<int64_t> share_as_pyramid(const Slots& slots, double keep) {
   return counts;
 }
 
+/// D2O's statistic of each layer: variance over rows, mean over heads, least 0 and greatest 1.
+std::vector<double> layer_statistics(const Slots& slots) {
+  std::vector<double> statistics(static_cast<std::size_t>(slots.layers), 0.0);
+  for (int64_t slot = 0; slot < slots.count(); ++slot) {
+    const std::span<const float> scores = slots.of(slot);
+    const auto n = static_cast<double>(scores.size());
+    const double mean = std::accumulate(scores.begin(), scores.end(), 0.0) / n;
+    const double squares =
+        std::accumulate(scores.begin(), scores.end(), 0.0,
+                        [&](double sum, float x) { return sum + (x - mean) * (x - mean); });
+    statistics[static_cast<std::size_t>(slot / slots.heads)] +=
+        squares / n / static_cast<double>(slots.heads);
+  }
+  const auto [low, high] = std::minmax_element(statistics.begin(), statistics.end());
+  const double least = *low;
+  const double range = *high - *low;
+  for (double& statistic : statistics) {
+    statistic = range > 0 ? (statistic - least) / range : 0;
+  }
+  return statistics;
+}
+
+std::vector<int64_t> share_by_variance(const Slots& slots, double keep) {
+  const std::vector<double> shares = d2o_shares(layer_statistics(slots), keep);
+  // Each row goes to the layer that is furthest behind its share (highest averages, Sainte-Lague):
+  // counts sum to what was asked for, and no layer passes its floor or its length.
+  std::vector<int64_t> per_layer(static_cast<std::size_t>(slots.layers), slots.least());
+  std::vector<Candidate> candidates;
+  for (int64_t layer = 0; layer < slots.layers; ++layer) {
+    const double share = shares[static_cast<std::size_t>(layer)];
+    for (int64_t row = slots.least(); row < slots.rows; ++row) {
+      candidates.push_back({static_cast<float>(share / (static_cast<double>(row) + 0.5)), layer});
+    }
+  }
+  const auto total = std::llround(keep * static_cast<double>(slots.layers * slots.rows));
+  take_best(candidates, total - slots.layers * slots.least(), per_layer);
+  std::vector<int64_t> counts;
+  for (const int64_t kept : per_layer) {
+    counts.insert(counts.end(), static_cast<std::size_t>(slots.heads), kept);
+  }
+  return counts;
+}
+
 }  // namespace
 
 const std::vector<std::string>& budget_names() {
-  static const std::vector<std::string> names = {"global", "curves", "uniform", "pyramid"};
+  static const std::vector<std::string> names = {"global", "curves", "uniform", "pyramid", "d2o"};
   return names;
+}
+
+std::vector<double> d2o_shares(std::span<const double> statistics, double keep) {
+  std::vector<double> shares;
+  for (const double statistic : statistics) {
+    shares.push_back(std::exp(-statistic));
+  }
+  const double sum = std::accumulate(shares.begin(), shares.end(), 0.0);
+  for (double& share : shares) {
+    share = std::clamp(static_cast<double>(shares.size()) * keep * share / sum, 0.01, 1.0);
+  }
+  return shares;
 }
 
 std::vector<int64_t> share_rows(const at::Tensor& scores, const BudgetOptions& options) {
@@ -166,6 +221,9 @@ std::vector<int64_t> share_rows(const at::Tensor& scores, const BudgetOptions& o
   }
   if (options.budget == "pyramid") {
     return share_as_pyramid(slots, options.keep);
+  }
+  if (options.budget == "d2o") {
+    return share_by_variance(slots, options.keep);
   }
   ALLUVIUM_CHECK(options.budget == "uniform", "unknown budget '{}'", options.budget);
   const auto kept = std::llround(options.keep * static_cast<double>(slots.rows));

@@ -6,14 +6,22 @@
 //          curves: KVCompose (2025): each head's scores sorted, the curves of a layer averaged, the
 //          highest points over all layers; the heads of a layer keep equally many. uniform: as many
 //          everywhere. pyramid: PyramidKV (Cai et al., 2024), falling evenly from the first layer to
-//          the last, which keeps a twentieth of the mean.
+//          the last, which keeps a twentieth of the mean. d2o: D2O (Wan et al., ICLR 2025): a layer
+//          of statistic F keeps the share clamp(L keep softmax(-F), 0.01, 1); heads keep equally many.
 // Differs: rows of the keep mask are chosen before any other, never by a made-up score; every layer
-//          and head keeps a floor, so that none is blind to a document.
+//          and head keeps a floor, so that none is blind to a document. d2o: the source's F is the
+//          variance over keys of the column sums of attention, min-max normalised over heads and
+//          averaged; here it is the variance of whatever the observer scored, averaged over heads and
+//          min-max normalised over layers, because scores need not be attention and their size differs
+//          between layers. The source never compresses layers 0, 1 and the last; here every layer
+//          takes part, and what clamps, floors and masks take or leave is shared out in proportion, so
+//          that the whole keeps what was asked for.
 // Cost   : O(slots * n log n).
 // Threads: pure functions.
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -36,9 +44,13 @@ struct BudgetOptions {
 
 /// scores: float32 [layers, kv_heads, n] on the CPU, finite. Returns the number of rows each slot
 /// keeps, layer by layer: at least the floor and the mask, at most n. global: in all
-/// round(keep * slots * n) unless floors and masks take more. Throws NumericError on a score that is
+/// round(keep * slots * n) unless floors and masks take more; curves and
+/// d2o likewise over layers. Throws NumericError on a score that is
 /// not finite.
 std::vector<int64_t> share_rows(const at::Tensor& scores, const BudgetOptions& options);
+
+/// D2O's share of its rows for each layer: clamp(L * keep * softmax(-statistics), 0.01, 1).
+std::vector<double> d2o_shares(std::span<const double> statistics, double keep);
 
 /// The rows themselves: of each slot those of the mask, then the best scores, up to its count.
 KeptRows choose_rows(const at::Tensor& scores, const BudgetOptions& options);

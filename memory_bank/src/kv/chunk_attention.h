@@ -17,6 +17,10 @@ namespace alluvium::memory_bank {
 at::Tensor chunk_attention(const ObservedChunk& chunk, const SharedPrefix& prefix,
                            const backbone::Rope& rope, int64_t layer, int64_t queries);
 
+/// The same of the chunk's tokens `rows`, int64 [queries] on the device of the keys.
+at::Tensor chunk_attention(const ObservedChunk& chunk, const SharedPrefix& prefix,
+                           const backbone::Rope& rope, int64_t layer, const at::Tensor& rows);
+
 /// Keys of one layer at the chunk's positions after the prefix, float32 [kv_heads, n, head_dim].
 at::Tensor chunk_keys(const ObservedChunk& chunk, const SharedPrefix& prefix,
                       const backbone::Rope& rope, int64_t layer);

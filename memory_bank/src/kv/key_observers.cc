@@ -18,7 +18,6 @@
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
 
-#include "alluvium/core/random.h"
 #include "kv/chunk_attention.h"
 #include "kv/observer.h"
 #include "kv/row_scores.h"
@@ -128,12 +127,7 @@ class RandomObserver final : public Observer {
   std::vector<RowScores> score(std::span<const ObservedChunk> chunks) const override {
     std::vector<RowScores> scores;
     for (const ObservedChunk& chunk : chunks) {
-      const Digest digest = hash_tokens({chunk.tokens.begin(), chunk.tokens.end()});
-      uint64_t seed = 0;
-      for (std::size_t i = 0; i < sizeof(seed); ++i) {
-        seed = seed << 8 | static_cast<uint8_t>(digest[i]);
-      }
-      Random random(seed);
+      Random random = seeded_by(chunk.tokens);
       at::Tensor& values = scores.emplace_back().scores;
       values = at::empty({chunk.read->keys.size(0), chunk.read->keys.size(1),
                           static_cast<int64_t>(chunk.tokens.size())},

@@ -1,13 +1,25 @@
-// What becomes of the values of evicted rows.
+// What becomes of evicted rows.
 //
-// Purpose: an evicted row's value joins that of the kept row whose key is most like its own; keys,
-//          positions and bytes stay as they are.
-// Source : MergingPress (NVIDIA/kvpress): weight w = max(cos(k_e, k_t), 0) |v_e| / (|v_e| + |v_t|),
-//          v_t <- (v_t + sum w v_e) / (1 + sum w). After D2O (Wan et al., ICLR 2025) and EMS (2024).
-// Differs: keys are compared before the rotary embedding, so that nearness in the text plays no part.
-// Cost   : O(evicted * kept * d) a layer and head.
+// Purpose: what an evicted row knew joins a kept one; positions and bytes stay as they are. values:
+//          its value joins that of the kept row whose key is most like its own, keys stay.
+//          neighbours: a run of rows with like keys becomes one row, key and value.
+// Source : values: MergingPress (NVIDIA/kvpress): weight w = max(cos(k_e, k_t), 0) |v_e| / (|v_e| +
+//          |v_t|), v_t <- (v_t + sum w v_e) / (1 + sum w). After D2O (Wan et al., ICLR 2025) and EMS
+//          (2024). neighbours: KVMerger (Wang et al., 2024): consecutive rows whose adjacent keys are
+//          alike form a set, its pivot takes the mean of keys and of values under Gaussian weights of
+//          the distance to the pivot's key.
+// Differs: keys are compared and merged before the rotary embedding, so that nearness in the text
+//          plays no part but for the runs. neighbours: the source's pivot is the row of a set with most
+//          attention and all others leave; here the budget has chosen, a set may hold several kept
+//          rows, and an evicted row joins the nearest of them in the text, the earlier of two. sigma^2
+//          is the mean squared distance of those that join. Rows of sets without a kept row are lost.
+// Cost   : values: O(evicted * kept * d) a layer and head; neighbours: O(n * d).
 // Threads: pure functions.
 #pragma once
+
+#include <span>
+#include <string>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
@@ -15,8 +27,26 @@
 
 namespace alluvium::memory_bank {
 
+/// [layers, kv_heads, n, head_dim] each; only the kept rows are of use.
+struct MergedRows {
+  at::Tensor keys;
+  at::Tensor values;
+};
+
+/// Keys and values [layers, kv_heads, n, head_dim], any float dtype and device, as the word of
+/// codec.merge says: those themselves for "none" or when nothing is evicted, else what changed in
+/// float32 on the CPU. Throws InvalidArgument on an unknown word.
+MergedRows merge_rows(const std::string& merge, const at::Tensor& keys, const at::Tensor& values,
+                      const KeptRows& kept);
+
 /// keys, values: [layers, kv_heads, n, head_dim], any float dtype, on the CPU. Returns values in
 /// float32 whose kept rows have taken in the evicted ones; those themselves when nothing is evicted.
 at::Tensor merge_values(const at::Tensor& keys, const at::Tensor& values, const KeptRows& kept);
+
+/// The same for keys and values of neighbours. A kept row that none joins keeps its bits.
+MergedRows merge_neighbours(const at::Tensor& keys, const at::Tensor& values, const KeptRows& kept);
+
+/// KVMerger's weights exp(-distance^2 / (2 sigma^2)), in all 1; equal ones where sigma^2 is 0.
+std::vector<double> gaussian_weights(std::span<const double> squared_distances, double variance);
 
 }  // namespace alluvium::memory_bank

@@ -15,6 +15,7 @@
 
 #include "alluvium/backbone/decoder.h"
 #include "alluvium/backbone/tokenizer.h"
+#include "alluvium/core/random.h"
 #include "alluvium/memory_bank/codec.h"
 #include "alluvium/memory_bank/kv_codec.h"
 
@@ -54,11 +55,15 @@ const std::vector<std::string>& observer_names();
 /// Throws InvalidArgument on an unknown word.
 std::unique_ptr<Observer> make_observer(const std::string& name, const ObserverContext& context);
 
+/// Numbers that the chunk's tokens alone decide: the same chunk is observed in the same way.
+Random seeded_by(std::span<const backbone::TokenId> tokens);
+
 // The makers of each, for make_observer().
 std::unique_ptr<Observer> make_repeat_observer(const ObserverContext& context);
 std::unique_ptr<Observer> make_expected_attention_observer(const ObserverContext& context);
 std::unique_ptr<Observer> make_tail_observer(const ObserverContext& context);
 std::unique_ptr<Observer> make_h2o_observer(const ObserverContext& context);
+std::unique_ptr<Observer> make_zipcache_observer(const ObserverContext& context);
 std::unique_ptr<Observer> make_keydiff_observer(const ObserverContext& context);
 std::unique_ptr<Observer> make_random_observer();
 

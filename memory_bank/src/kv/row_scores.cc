@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/avg_pool1d.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/matmul.h>
@@ -16,6 +17,12 @@ at::Tensor vote(const at::Tensor& weights, int64_t kernel, Pooling pooling) {
                                 ? at::avg_pool1d(mean, {kernel}, {1}, {kernel / 2})
                                 : at::max_pool1d(mean, {kernel}, {1}, {kernel / 2});
   return pooled.mean(1);
+}
+
+at::Tensor probe_saliency(const at::Tensor& weights, const at::Tensor& probes) {
+  const at::Tensor rows = at::arange(weights.size(3), probes.options());
+  const at::Tensor seen_by = probes.unsqueeze(1).ge(rows.unsqueeze(0)).sum(0);  // [n]
+  return weights.sum(2).mean(1) / seen_by.clamp_min(1);
 }
 
 at::Tensor difference_scores(const at::Tensor& keys) {

@@ -16,6 +16,11 @@ enum class Pooling { average, maximum };
 /// [kv_heads, n].
 at::Tensor vote(const at::Tensor& weights, int64_t kernel, Pooling pooling);
 
+/// ZipCache's saliency: weights [kv_heads, group, probes, n] of the tokens `probes`, int64 [probes],
+/// causal -> the mass a row received over the number of probes at or after it, mean over the group:
+/// [kv_heads, n]; 0 for a row that no probe can see.
+at::Tensor probe_saliency(const at::Tensor& weights, const at::Tensor& probes);
+
 /// KeyDiff: -cos(k_j, mean of the normalised keys); keys [..., n, d] -> [..., n].
 at::Tensor difference_scores(const at::Tensor& keys);
 

@@ -36,7 +36,7 @@ void check_bits(const char* key, int64_t bits) {
 }
 
 /// Scores that compare over layers and heads are shared out globally. Others are not: the shared prefix takes another share of attention in
-/// each layer (h2o, expected_attention, tail), keydiff compares the rows of one head, and a global choice starves whole layers.
+/// each layer (h2o, zipcache, expected_attention, tail), keydiff compares the rows of one head, and a global choice starves whole layers.
 const char* usual_budget(const std::string& observer) {
   return observer == "repeat" || observer == "random" ? "global" : "uniform";
 }
@@ -57,7 +57,7 @@ std::vector<std::string> kv_presets() {
 }
 
 const std::vector<std::string>& merge_names() {
-  static const std::vector<std::string> names = {"none", "values"};
+  static const std::vector<std::string> names = {"none", "values", "neighbours"};
   return names;
 }
 
