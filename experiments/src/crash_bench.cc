@@ -52,12 +52,7 @@ int run_crash_bench(const std::vector<std::string>& arguments) {
   if (const auto exit_code = Settings::parse(app, arguments)) {
     return *exit_code;
   }
-  if (!settings.file().empty()) {
-    options.serve_arguments = {"--config", settings.file()};
-  }
-  for (const std::string& assignment : settings.assignments()) {
-    options.serve_arguments.insert(options.serve_arguments.end(), {"--set", assignment});
-  }
+  options.serve_arguments = settings.as_arguments();
 
   const TemporaryDirectory directory;
   options.directory = directory.path() + "/instance";

@@ -12,12 +12,12 @@
 
 #include "alluvium/core/clock.h"
 #include "alluvium/core/error.h"
+#include "alluvium/core/process_memory.h"
 #include "alluvium/experiments/bench.h"
 #include "alluvium/experiments/qa_dataset.h"
 #include "alluvium/service/engine.h"
 #include "needle_document.h"
 #include "percentile.h"
-#include "alluvium/core/process_memory.h"
 #include "report.h"
 #include "settings.h"
 #include "temporary_directory.h"

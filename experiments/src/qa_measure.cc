@@ -8,12 +8,12 @@
 
 #include "alluvium/core/clock.h"
 #include "alluvium/core/error.h"
+#include "alluvium/core/process_memory.h"
 #include "alluvium/experiments/qa_bench.h"
 #include "alluvium/experiments/qa_dataset.h"
 #include "alluvium/experiments/qa_metrics.h"
 #include "alluvium/service/engine.h"
 #include "percentile.h"
-#include "alluvium/core/process_memory.h"
 #include "progress_bar.h"
 #include "qa_confidence.h"
 #include "qa_service.h"

@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "alluvium/core/clock.h"
+#include "alluvium/core/process_memory.h"
 #include "alluvium/experiments/selection_bench.h"
 #include "alluvium/selectors/ranking.h"
-#include "alluvium/core/process_memory.h"
 
 namespace alluvium::experiments {
 namespace {

@@ -35,4 +35,15 @@ service::Configuration Settings::configuration() const {
   return configuration;
 }
 
+std::vector<std::string> Settings::as_arguments() const {
+  std::vector<std::string> arguments;
+  if (!file_.empty()) {
+    arguments = {"--config", file_};
+  }
+  for (const std::string& assignment : assignments_) {
+    arguments.insert(arguments.end(), {"--set", assignment});
+  }
+  return arguments;
+}
+
 }  // namespace alluvium::experiments

@@ -26,9 +26,8 @@ class Settings {
   /// Defaults, then the file, then each key=value.
   service::Configuration configuration() const;
 
-  /// The file, and each key=value, as given.
-  const std::string& file() const { return file_; }
-  const std::vector<std::string>& assignments() const { return assignments_; }
+  /// As any verb of the program takes them: --config FILE, --set key=value.
+  std::vector<std::string> as_arguments() const;
 
  private:
   std::string file_;

@@ -248,12 +248,7 @@ int run_soak_bench(const std::vector<std::string>& arguments) {
   if (const auto exit_code = Settings::parse(app, arguments)) {
     return *exit_code;
   }
-  if (!settings.file().empty()) {
-    server.arguments = {"--config", settings.file()};
-  }
-  for (const std::string& assignment : settings.assignments()) {
-    server.arguments.insert(server.arguments.end(), {"--set", assignment});
-  }
+  server.arguments = settings.as_arguments();
   if (server.program.empty()) {
     server.program = own_program();
   }

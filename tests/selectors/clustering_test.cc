@@ -8,6 +8,7 @@
 #include "alluvium/core/error.h"
 #include "alluvium/core/random.h"
 #include "alluvium/selectors/sign_projection.h"
+#include "rows.h"
 #include "support/catch.h"
 
 namespace alluvium::selectors {
@@ -16,14 +17,6 @@ namespace {
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
 using Numbers = std::vector<int64_t>;
-
-RowMatrix rows_of(const std::vector<std::vector<float>>& rows) {
-  RowMatrix matrix;
-  for (const std::vector<float>& row : rows) {
-    matrix.append(row);
-  }
-  return matrix;
-}
 
 // `groups` balls of radius about 0.1 around far corners.
 RowMatrix balls(int64_t groups, int64_t each, uint64_t seed) {

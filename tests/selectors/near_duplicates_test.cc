@@ -7,6 +7,7 @@
 #include "alluvium/core/random.h"
 #include "alluvium/selectors/water_filling.h"
 #include "nearest_earlier.h"
+#include "rows.h"
 #include "support/catch.h"
 
 namespace alluvium::selectors {
@@ -14,14 +15,6 @@ namespace {
 
 using Catch::Matchers::WithinAbs;
 using Numbers = std::vector<int64_t>;
-
-RowMatrix rows_of(const std::vector<std::vector<float>>& rows) {
-  RowMatrix matrix;
-  for (const std::vector<float>& row : rows) {
-    matrix.append(row);
-  }
-  return matrix;
-}
 
 RowMatrix unit_rows(int64_t count, uint64_t seed) {
   Random random(seed);

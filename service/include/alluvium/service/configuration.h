@@ -116,7 +116,7 @@ struct Configuration {
   std::size_t cache_bytes = std::size_t{2} << 30;  ///< decoded memories kept in RAM
   /// RAM of the whole program, as far as the cache can see to it; 0 = cache_bytes alone is the bound
   std::size_t memory_bytes = 0;
-  std::string log_level = "info";                  ///< debug | info | warn | error
+  std::string log_level = "info";  ///< debug | info | warn | error
 };
 
 /// The built-in defaults (the shipped prefix with its worked examples included).
