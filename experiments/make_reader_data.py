@@ -81,11 +81,11 @@ def entries(path):
         return
     for part in re.split(r"\n(?=\S)", text):
         header, trailer = HEADER.match(part), TRAILER.search(part)
-        moment = email.utils.parsedate_to_datetime(trailer[2].strip()) if header and trailer and re.search(r"[+-]\d{4}\s*$", trailer[2]) else None
-        day = re.search(r"\d{1,2} \w{3} \d{4}", trailer[2]) if moment else None
+        moment = email.utils.parsedate_tz(trailer[2]) if header and trailer else None
+        day = re.search(r"\d{1,2} \w{3} \d{4}", trailer[2]) if moment and moment[9] is not None else None
         if day and "binary-only=yes" not in part and len(part) <= CHANGELOG_BYTES:
             yield {"source": header[1], "version": header[2], "distribution": header[3], "urgency": header[4], "uploader": trailer[1],
-                   "date": day[0], "time": moment.timestamp(), "text": part.rstrip(),
+                   "date": day[0], "time": email.utils.mktime_tz(moment), "text": part.rstrip(),
                    "bug": re.findall(r"closes:\s*(?:bug)?\s*#?(\d{4,})", part, re.IGNORECASE),
                    "cve": re.findall(r"CVE-\d{4}-\d{4,7}", part)}
 

@@ -1,6 +1,5 @@
 #include "alluvium/service/engine.h"
 
-#include <algorithm>
 #include <atomic>
 #include <mutex>
 #include <span>
@@ -14,6 +13,7 @@
 #include "alluvium/memory_bank/kv_family.h"
 #include "alluvium/service/prompt.h"
 #include "answerer.h"
+#include "cache_capacity.h"
 #include "engine_tokenizer_mark.h"
 #include "ingest_gate.h"
 #include "ingest_worker.h"
@@ -66,22 +66,6 @@ CodecMap make_codecs(const memory_bank::CodecContext& context, memory_bank::Stor
   return codecs;
 }
 
-/// Reading a batch of documents and answering beside it; measured with the default models.
-constexpr std::size_t kWorkBytes = std::size_t{768} << 20;
-
-/// What memory_bytes leaves to the cache after what is resident now: the models and the index.
-std::size_t cache_capacity(const Configuration& configuration) {
-  if (configuration.memory_bytes == 0) {
-    return configuration.cache_bytes;
-  }
-  const std::size_t needed = static_cast<std::size_t>(resident_bytes()) + kWorkBytes;
-  ALLUVIUM_CHECK(configuration.memory_bytes >= needed,
-                 "memory_bytes must be at least {} here: {} for the models and the index, {} for "
-                 "the work in hand; got {}",
-                 needed, needed - kWorkBytes, kWorkBytes, configuration.memory_bytes);
-  return std::min(configuration.cache_bytes, configuration.memory_bytes - needed);
-}
-
 /// Members stand in the order of their dependence: threads last, so that they end first.
 class LocalEngine final : public Engine {
  public:
@@ -99,7 +83,8 @@ class LocalEngine final : public Engine {
         ingest_codec_(codec(configuration_.answer.codec)),
         readers_(configuration_.directory, configuration_.reader.initial, *models_.decoder),
         retriever_(*store_, *models_.encoder, configuration_.retrieval),
-        cache_(cache_capacity(configuration_)),
+        cache_(cache_capacity(configuration_.cache_bytes, configuration_.memory_bytes,
+                              static_cast<std::size_t>(resident_bytes()))),
         other_tokenizer_(check_tokenizer_mark(configuration_.directory,
                                               models_.decoder_tokenizer->digest(),
                                               store_->counts(Digest{}).documents == 0)),

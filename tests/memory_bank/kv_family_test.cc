@@ -14,6 +14,13 @@ memory_bank::KvFamily make_family(const TinyModel& model, const CodecOptions& op
   return memory_bank::KvFamily(model.context(options));
 }
 
+CodecOptions gated(const std::string& preset, double richer_share) {
+  CodecOptions options;
+  options.preset = preset;
+  options.richer_share = richer_share;
+  return options;
+}
+
 /// The first of some chunks whose gap under the settings in force is as wanted.
 template <class Wanted>
 Chunk chunk_with(const memory_bank::KvFamily& family, Wanted wanted) {
@@ -127,13 +134,29 @@ TEST_CASE("quality gap: none for lossless memories, more the less is kept",
   CHECK_FALSE(make_family(model, safe).compress(tiny)[0].origin.quality_gap.has_value());
 }
 
+TEST_CASE("quality gap: a chunk among many has the gap it has alone", "[memory_bank][kv][family]") {
+  const TinyModel model;
+  const memory_bank::KvFamily family = make_family(model, gated("tiny", 0));
+  std::vector<Chunk> chunks;
+  for (TokenId first = 1; first < 38; ++first) {  // more than are read at once
+    // Each seventh is too short to be judged.
+    chunks.push_back(chunk_of(first, first % 7 == 0 ? 10 : 70 + static_cast<std::size_t>(first)));
+  }
+  const std::vector<Memory> together = family.compress(chunks);
+  for (std::size_t i = 0; i < chunks.size(); ++i) {
+    CAPTURE(i);
+    const Memory alone = family.compress(std::vector{chunks[i]}).front();
+    REQUIRE(together[i].origin.quality_gap.has_value() == alone.origin.quality_gap.has_value());
+    CHECK(alone.origin.quality_gap.has_value() == ((i + 1) % 7 != 0));
+    CHECK(together[i].origin.quality_gap.value_or(0) ==
+          Approx(alone.origin.quality_gap.value_or(0)).margin(1e-5));
+  }
+}
+
 TEST_CASE("quality gate: with few gaps known nothing is stored richer, and switching forgets them",
           "[memory_bank][kv][family]") {
   const TinyModel model;
-  CodecOptions options;
-  options.preset = "tiny";
-  options.richer_share = 0.1;
-  memory_bank::KvFamily family = make_family(model, options);
+  memory_bank::KvFamily family = make_family(model, gated("tiny", 0.1));
   const std::vector<Chunk> chunk = {losing_chunk(family)};
   const auto kept_as = [&] { return family.compress(chunk).front().origin.preset; };
   family.switch_to("compact");
@@ -151,10 +174,7 @@ TEST_CASE("quality gate: with few gaps known nothing is stored richer, and switc
 TEST_CASE("quality gate: the chunks past the worst share's bound are stored richer, and no others",
           "[memory_bank][kv][family]") {
   const TinyModel model;
-  CodecOptions options;
-  options.preset = "tiny";
-  options.richer_share = 0.01;
-  memory_bank::KvFamily family = make_family(model, options);
+  memory_bank::KvFamily family = make_family(model, gated("tiny", 0.01));
   std::vector<Chunk> chunks;
   std::vector<double> gaps;
   for (TokenId first = 1; first < 17; ++first) {
@@ -174,10 +194,7 @@ TEST_CASE("quality gate: the chunks past the worst share's bound are stored rich
   for (int i = 1; i <= 1000; ++i) {
     known.push_back(bound * i / 991);
   }
-  CodecOptions compact = options;
-  compact.preset = "compact";
-  compact.richer_share = 0;
-  const memory_bank::KvFamily next_larger = make_family(model, compact);
+  const memory_bank::KvFamily next_larger = make_family(model, gated("compact", 0));
   std::size_t richer = 0;
   double lost = 0;
   double would_have_lost = 0;
@@ -207,10 +224,7 @@ TEST_CASE("quality gate: the chunks past the worst share's bound are stored rich
 TEST_CASE("quality gate: a chunk that loses nothing is not stored richer, however well others do",
           "[memory_bank][kv][family]") {
   const TinyModel model;
-  CodecOptions options;
-  options.preset = "tiny";
-  options.richer_share = 0.1;
-  memory_bank::KvFamily family = make_family(model, options);
+  memory_bank::KvFamily family = make_family(model, gated("tiny", 0.1));
   const std::vector<Chunk> chunk = {chunk_with(family, [](double gap) { return gap <= 0; })};
   family.recall_gaps(std::vector<double>(1000, -10));
   CHECK(family.compress(chunk).front().origin.preset == "tiny");

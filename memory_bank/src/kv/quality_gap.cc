@@ -12,7 +12,8 @@ namespace {
 /// Read before the tokens that count: where in the chunk one is must first be found.
 constexpr int64_t kLeadIn = 4;
 
-/// Chunks read at once. The logits of a vocabulary of 50,000 take 200 kB a token: short chunks of one ingest batch would take gigabytes.
+/// Chunks read at once. The logits of a vocabulary of 50,000 take 200 kB a token: the short chunks of
+/// one ingest batch would take a gigabyte.
 constexpr std::size_t kGroup = 16;
 
 /// Where the tokens begin: the same for the same chunk.
