@@ -1,12 +1,12 @@
 #include "alluvium/core/process_memory.h"
 
 #include <fstream>
+#include <malloc.h>
 #include <string>
 #include <string_view>
 #include <unistd.h>
 
 namespace alluvium {
-
 namespace {
 
 /// A line of /proc/PID/status that is given in kB.
@@ -26,6 +26,12 @@ int64_t status_bytes(pid_t process, std::string_view line) {
 }  // namespace
 
 int64_t resident_bytes() { return status_bytes(getpid(), "VmRSS:"); }
+
+void release_free_memory() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
 
 void reset_peak_rss() {
   std::ofstream file("/proc/self/clear_refs");

@@ -106,7 +106,8 @@ class LocalEngine final : public Engine {
                 {.event = [this](const Event& event) { emit(event); },
                  .gate = gate_ ? [this](const Document& document) { return gate_->judge(document); }
                                : GateHook(),
-                 .deferred = [this] { remake_.wake(); }}) {}
+                 .deferred = [this] { remake_.wake(); },
+                 .settled = [this](bool drained) { keep_within_bound(drained); }}) {}
 
   void on_event(EventCallback callback) override {
     event_callback_.publish(std::make_shared<const EventCallback>(std::move(callback)));
@@ -207,6 +208,14 @@ class LocalEngine final : public Engine {
   }
 
  private:
+  // What reading leaves in the allocator's hands counts as the program's. Given back when the bound is passed, and when there is time.
+  void keep_within_bound(bool drained) const {
+    const std::size_t bound = configuration_.memory_bytes;
+    if (bound > 0 && (drained || static_cast<std::size_t>(resident_bytes()) > bound)) {
+      release_free_memory();
+    }
+  }
+
   void require_running() const {
     if (stopping_) {
       throw Unavailable("the service is stopping");

@@ -111,6 +111,7 @@ void IngestWorker::stop() {
 void IngestWorker::run(const std::stop_token& stopped) {
   const c10::InferenceMode inference;
   int64_t seen_wakes = 0;
+  bool drained = true;
   while (!stopped.stop_requested()) {
     try {
       std::vector<LogEntry> entries;
@@ -119,7 +120,13 @@ void IngestWorker::run(const std::stop_token& stopped) {
       persist([&] { entries = store_.pending_log(0, options_.batch_documents); }, stopped);
       if (!entries.empty()) {
         apply(std::move(entries), stopped);
+        drained = false;
+        settled(drained);
         continue;
+      }
+      if (!drained) {
+        drained = true;
+        settled(drained);
       }
     } catch (const Stopped&) {
       return;
@@ -130,6 +137,12 @@ void IngestWorker::run(const std::stop_token& stopped) {
     std::unique_lock lock(mutex_);
     woken_.wait(lock, stopped, [&] { return wakes_ != seen_wakes; });
     seen_wakes = wakes_;
+  }
+}
+
+void IngestWorker::settled(bool drained) const {
+  if (hooks_.settled) {
+    hooks_.settled(drained);
   }
 }
 

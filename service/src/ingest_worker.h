@@ -43,6 +43,8 @@ struct IngestHooks {
       gate;  ///< why a new document is kept out; nothing when it is let through
   std::function<void()>
       deferred;  ///< a document was committed whose memories must be made in the background
+  std::function<void(bool drained)>
+      settled;  ///< entries were applied; drained: none is left, told once
 };
 
 class IngestWorker {
@@ -84,6 +86,7 @@ class IngestWorker {
                  const std::stop_token& stopped);
   void persist(const std::function<void()>& write, const std::stop_token& stopped);
   void finished(int64_t through, int64_t entries);
+  void settled(bool drained) const;
   void emit(const Event& event) const;
 
   memory_bank::Store& store_;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <memory>
 #include <thread>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -35,11 +36,11 @@ struct Bench {
     return store.append_log(entries);
   }
 
-  void start() {
+  void start(service::IngestHooks hooks = {}) {
     worker = std::make_unique<IngestWorker>(
         store, retriever, cache,
         service::DepositMaker(models, *codec, configuration.prompt, configuration.ingest),
-        configuration.ingest, service::IngestHooks{});
+        configuration.ingest, std::move(hooks));
   }
 
   std::unique_ptr<memory_bank::Codec> make_codec() {
@@ -85,6 +86,35 @@ TEST_CASE("ingest: a full disk pauses, says so, and loses nothing", "[service][i
   CHECK(bench.worker->counters().error.empty());
   CHECK(bench.worker->backlog() == 0);
   CHECK(bench.store.counts(bench.codec->fingerprint()).documents == 5);
+}
+
+TEST_CASE("ingest: it is told when entries were applied, and once when none is left",
+          "[service][ingest]") {
+  Bench bench([](std::span<const Deposit>) {});
+  bench.configuration.ingest.batch_documents = 2;
+  std::atomic<int> applied{0};
+  std::atomic<int> drained{0};
+  const auto wait_for = [&](const std::atomic<int>& count, int wanted) {
+    while (count < wanted) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  };
+  bench.log(5);
+  service::IngestHooks hooks;
+  hooks.settled = [&](bool none_left) { ++(none_left ? drained : applied); };
+  bench.start(std::move(hooks));
+  wait_for(drained, 1);
+  CHECK(applied == 3);  // two, two and one
+
+  std::vector<LogEntry> more(1);
+  more[0].document = make_document("more", 1, "", "One more text.");
+  bench.store.append_log(more);
+  bench.worker->wake(1);
+  wait_for(drained, 2);
+  CHECK(applied == 4);
+  bench.worker->wake(0);  // nothing new: nothing to tell
+  bench.worker->stop();
+  CHECK(drained == 2);
 }
 
 TEST_CASE("ingest: a worker stopped on a full disk leaves its entries in the log",

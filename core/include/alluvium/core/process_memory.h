@@ -12,6 +12,10 @@ namespace alluvium {
 /// Bytes resident now; 0 where the kernel does not say.
 int64_t resident_bytes();
 
+/// Gives the pages that the allocator keeps and nobody uses back to the system, in milliseconds; later allocations pay for them again. Does
+/// nothing where the allocator is not glibc's.
+void release_free_memory();
+
 /// Begins a new stretch; without leave to reset, the peak since the process began goes on.
 void reset_peak_rss();
 
