@@ -10,6 +10,7 @@
 #include "alluvium/core/random.h"
 #include "alluvium/core/sha256.h"
 #include "words.h"
+#include "workers.h"
 
 namespace alluvium::selectors {
 namespace {
@@ -87,6 +88,17 @@ Fingerprint CopyIndex::fingerprint(const std::string& text) const {
     }
   }
   return print;
+}
+
+std::vector<Fingerprint> CopyIndex::fingerprints(std::span<const Sample> samples,
+                                                 int64_t threads) const {
+  std::vector<Fingerprint> prints(samples.size());
+  run_by_bytes(samples, threads, [&](std::size_t, std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      prints[i] = fingerprint(samples[i].text);
+    }
+  });
+  return prints;
 }
 
 std::optional<CopyIndex::Earlier> CopyIndex::find(const Fingerprint& print) const {

@@ -14,8 +14,11 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include <nlohmann/json.hpp>
+
+#include "alluvium/selectors/selector.h"
 
 namespace alluvium::selectors {
 
@@ -37,10 +40,16 @@ class CopyIndex {
 
   Fingerprint fingerprint(const std::string& text) const;
 
+  /// Of each sample's text, in order, by `threads` workers.
+  std::vector<Fingerprint> fingerprints(std::span<const Sample> samples, int64_t threads) const;
+
   struct Earlier {
     int64_t number = 0;     ///< as insert() gave it
     double similarity = 0;  ///< estimated Jaccard similarity of word 5-grams
     bool exact = false;
+
+    /// Whether it is the same text, or alike from `least` similarity on.
+    bool is_copy(double least) const { return exact || similarity >= least; }
   };
 
   /// The same text, else the most similar of the remembered ones that share a band; nothing where none does.

@@ -12,7 +12,6 @@
 #include "copy_index.h"
 #include "model_selectors.h"
 #include "state_json.h"
-#include "workers.h"
 
 namespace alluvium::selectors {
 namespace {
@@ -41,16 +40,11 @@ class D4Selector final : public Selector {
 
   // Copies by their words leave first, and are never embedded.
   void observe(std::span<const Sample> samples) override {
-    std::vector<Fingerprint> prints(samples.size());
-    run_by_bytes(samples, threads_, [&](std::size_t, std::size_t begin, std::size_t end) {
-      for (std::size_t i = begin; i < end; ++i) {
-        prints[i] = copies_.fingerprint(samples[i].text);
-      }
-    });
+    const std::vector<Fingerprint> prints = copies_.fingerprints(samples, threads_);
     std::vector<std::string> texts;
     for (std::size_t i = 0; i < samples.size(); ++i) {
       const std::optional<CopyIndex::Earlier> earlier = copies_.find(prints[i]);
-      if (earlier && (earlier->exact || earlier->similarity >= near_copy_)) {
+      if (earlier && earlier->is_copy(near_copy_)) {
         outcomes_[samples[i].arrival] = {
             0, Verdict::retire,
             fmt::format("{} copy of row {} (similarity {:.2f})", earlier->exact ? "exact" : "near",

@@ -6,7 +6,6 @@
 #include "copy_index.h"
 #include "recent_rows.h"
 #include "state_json.h"
-#include "workers.h"
 
 namespace alluvium::selectors {
 namespace {
@@ -29,12 +28,7 @@ class DedupeSelector final : public Selector {
   void set_targets(std::shared_ptr<const TargetSet>) override {}
 
   std::vector<Score> score(std::span<const Sample> samples) override {
-    std::vector<Fingerprint> prints(samples.size());
-    run_by_bytes(samples, threads_, [&](std::size_t, std::size_t begin, std::size_t end) {
-      for (std::size_t i = begin; i < end; ++i) {
-        prints[i] = copies_.fingerprint(samples[i].text);
-      }
-    });
+    const std::vector<Fingerprint> prints = copies_.fingerprints(samples, threads_);
     std::vector<std::vector<float>> vectors = embed_unknown(samples, prints);
     std::vector<Score> scores;
     for (std::size_t i = 0; i < samples.size(); ++i) {
@@ -86,7 +80,7 @@ class DedupeSelector final : public Selector {
 
  private:
   bool is_copy(const std::optional<CopyIndex::Earlier>& earlier) const {
-    return earlier && (earlier->exact || earlier->similarity >= threshold_);
+    return earlier && earlier->is_copy(threshold_);
   }
 
   // In one call, of all texts but those whose words tell already that they are copies. Empty where there is none.

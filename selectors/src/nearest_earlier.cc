@@ -11,8 +11,8 @@ namespace alluvium::selectors {
 namespace {
 
 constexpr std::size_t kLinks = 16;  // hnswlib's default
-// Candidates of an insertion and of the search before it. hnswlib's default of 200 finds 0.2 % more of the nearest and takes 1.6 times
-// as long; copies are found with 50.
+// Candidates of an insertion and of the search before it. hnswlib's default of 200 takes 1.6 times as long to find 0.2 % more of the
+// nearest at most; copies are found with 50.
 constexpr std::size_t kCandidates = 100;
 constexpr std::size_t kSeed = 100;
 
