@@ -44,6 +44,12 @@ FrontierSetting merging(FrontierSetting setting, const std::string& merge) {
   return setting;
 }
 
+FrontierSetting coding(FrontierSetting setting, const std::string& entropy) {
+  setting.options.entropy = entropy;
+  setting.name += ", " + entropy;
+  return setting;
+}
+
 double number(const std::string& key, const std::string& value) {
   double parsed = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), parsed);
@@ -93,6 +99,12 @@ std::vector<FrontierSetting> frontier_grid(const std::string& grid) {
   for (const auto& [keys, values] : {std::pair{8, 4}, {4, 4}, {3, 3}, {4, 2}, {2, 2}}) {
     settings.push_back(kv(1, keys, "repeat", "global", values));
   }
+  // The same answers as without; what differs is bytes and time.
+  for (const char* name : {"lossless", "default", "tiny"}) {
+    for (const char* entropy : {"zstd", "rans"}) {
+      settings.push_back(coding(preset(name), entropy));
+    }
+  }
   return settings;
 }
 
@@ -128,6 +140,8 @@ FrontierSetting parse_frontier_setting(const std::string& text) {
       options.scale_bits = static_cast<int64_t>(number(key, value));
     } else if (key == "merge") {
       options.merge = value;
+    } else if (key == "entropy") {
+      options.entropy = value;
     } else {
       throw InvalidArgument(fmt::format("setting: unknown key '{}'", key));
     }

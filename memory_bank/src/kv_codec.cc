@@ -97,7 +97,7 @@ class StagedKvCodec final : public CodecBase, public KvStages {
     Memory memory = remember_tokens(chunk);
     memory.origin.preset = word_;
     const KeptRows kept = choose(chunk, reading.rows);
-    if (!settings_.quantised() && kept.everything()) {
+    if (!settings_.quantised() && kept.everything() && settings_.entropy == EntropyCoder::none) {
       memory.keys = as_it_is(reading.keys);
       memory.values = as_it_is(reading.values);
       return memory;
@@ -108,11 +108,8 @@ class StagedKvCodec final : public CodecBase, public KvStages {
     };
     auto stored = std::make_shared<const StoredKv>(
         store_kv(storable(rows.keys), storable(rows.values), kept, type_, settings_));
-    std::vector<StoredLayer> layers;
-    for (const StoredKv::Layer& layer : stored->layers) {
-      layers.push_back({layer.key_bits, layer.value_bits, layer.section});
-    }
-    load_kv(*stored, layers, memory);  // what attention will see is what the record gives
+    load_kv(*stored, layers_of(*stored),
+            memory);  // what attention will see is what the record gives
     memory.stored = std::move(stored);
     return memory;
   }

@@ -4,20 +4,23 @@
 #include <array>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <type_traits>
 
 #include "alluvium/core/crc32c.h"
 #include "alluvium/core/error.h"
+#include "kv/entropy.h"
 #include "kv/storage.h"
 
 namespace alluvium::memory_bank {
 namespace {
 
 constexpr std::array<char, 4> kMagic = {'A', 'K', 'V', 'M'};
-constexpr uint16_t kVersion = 3;
+constexpr uint16_t kVersion = 4;
 constexpr uint16_t kOldest = 2;        // what this build still reads, and writes where it suffices
 constexpr uint16_t kEvicted = 1;       // flag: sections begin with bit maps of kept rows
 constexpr uint16_t kNarrowScales = 2;  // flag, from version 3: scales and minima in 8 bits
+constexpr uint16_t kCoded = 4;         // flag, from version 4: the directory names coders
 constexpr std::size_t kAlignment = 64;
 
 enum class StoredType : uint8_t { f32 = 1, f16 = 2, bf16 = 3 };
@@ -51,7 +54,9 @@ struct LayerEntry {
   uint64_t bytes;
   uint8_t key_bits;
   uint8_t value_bits;
-  uint8_t reserved[6];
+  EntropyCoder coder;
+  uint8_t reserved;
+  uint32_t plain_bytes;  // when kCoded is set: of the section before it was coded
 };
 static_assert(sizeof(LayerEntry) == 24 && std::is_trivially_copyable_v<LayerEntry>);
 
@@ -118,6 +123,23 @@ struct Layout {
         sections(align(directory + layers * sizeof(LayerEntry))) {}
 };
 
+/// What may be set in a version.
+uint16_t flags_of(uint16_t version) {
+  constexpr std::array<uint16_t, kVersion - kOldest> kAdded = {kNarrowScales, kCoded};
+  return std::accumulate(
+      kAdded.begin(), kAdded.begin() + (version - kOldest), kEvicted,
+      [](uint16_t flags, uint16_t added) { return static_cast<uint16_t>(flags | added); });
+}
+
+/// The first version in which all of `flags` may be set.
+uint16_t version_of(uint16_t flags) {
+  uint16_t version = kOldest;
+  while ((flags & ~flags_of(version)) != 0) {
+    ++version;
+  }
+  return version;
+}
+
 Header read_header(std::span<const std::byte> record) {
   require(record.size() >= sizeof(Header), "shorter than its header");
   Header header;
@@ -125,8 +147,8 @@ Header read_header(std::span<const std::byte> record) {
   require(header.magic == kMagic, "wrong magic");
   require(crc32c(record.data(), offsetof(Header, header_crc)) == header.header_crc,
           "the header's CRC does not match");
-  const uint16_t flags = header.version == kOldest ? kEvicted : kEvicted | kNarrowScales;
-  if (header.version < kOldest || header.version > kVersion || (header.flags & ~flags) != 0) {
+  if (header.version < kOldest || header.version > kVersion ||
+      (header.flags & ~flags_of(header.version)) != 0) {
     throw NotSupported(fmt::format(
         "memory record of version {} with flags {:#x}; this build reads versions {} to {}",
         header.version, header.flags, kOldest, kVersion));
@@ -136,7 +158,7 @@ Header read_header(std::span<const std::byte> record) {
 }
 
 /// Multiplying the counts cannot wrap, and nothing of their size is allocated, when each fits the
-/// record they describe: a number takes two bits at least.
+/// record they describe: a number takes two bits at least, before it is coded.
 void check_counts(const Header& header) {
   require(header.tokens > 0 && (header.id_width == 2 || header.id_width == 4) &&
               header.id_bytes == uint64_t{header.tokens} * header.id_width &&
@@ -145,7 +167,8 @@ void check_counts(const Header& header) {
   require(header.key_group > 0, "its keys have no group");
   require(header.layers <= header.record_bytes / sizeof(LayerEntry),
           "its layers exceed its length");
-  const uint64_t most = 4 * header.record_bytes;
+  const uint64_t fold = (header.flags & kCoded) != 0 ? kMostFold : 1;
+  const uint64_t most = 4 * fold * header.record_bytes;
   uint64_t product = 1;
   const uint64_t rows = (header.flags & kEvicted) != 0 ? 1 : header.tokens;
   for (const uint64_t count :
@@ -173,7 +196,17 @@ std::vector<StoredLayer> read_directory(std::span<const std::byte> record, const
     require(known_bits(entry.key_bits, scalar_type(header.type)) &&
                 known_bits(entry.value_bits, scalar_type(header.type)),
             "a layer's bits are not known");
-    layers.push_back({entry.key_bits, entry.value_bits, record.subspan(next, entry.bytes)});
+    StoredLayer& layer = layers.emplace_back();
+    layer.key_bits = entry.key_bits;
+    layer.value_bits = entry.value_bits;
+    layer.section = record.subspan(next, entry.bytes);
+    if ((header.flags & kCoded) != 0) {
+      require(entry.coder <= EntropyCoder::rans, "a layer's coder is not known");
+      require(entry.coder == EntropyCoder::none || entry.plain_bytes <= kMostFold * entry.bytes,
+              "a coded section stands for too much");
+      layer.coder = entry.coder;
+      layer.plain_bytes = entry.plain_bytes;
+    }
     next = std::min(align(next + entry.bytes), record.size());
   }
   require(next == record.size(), "its shape does not fit its length");
@@ -219,10 +252,13 @@ std::vector<std::byte> encode_record(const Memory& memory) {
 
   Header header{};
   header.magic = kMagic;
-  const bool narrow_scales = stored.scale_bits == 8;
-  header.version = narrow_scales ? kVersion : kOldest;
-  header.flags = static_cast<uint16_t>((stored.everything ? 0 : kEvicted) |
-                                       (narrow_scales ? kNarrowScales : 0));
+  const bool coded = std::any_of(stored.layers.begin(), stored.layers.end(), [](const auto& layer) {
+    return layer.coder != EntropyCoder::none;
+  });
+  header.flags =
+      static_cast<uint16_t>((stored.everything ? 0 : kEvicted) |
+                            (stored.scale_bits == 8 ? kNarrowScales : 0) | (coded ? kCoded : 0));
+  header.version = version_of(header.flags);
   header.fingerprint = memory.fingerprint;
   header.document_sha = memory.document_sha;
   header.tokens = static_cast<uint32_t>(memory.tokens.size());
@@ -249,6 +285,10 @@ std::vector<std::byte> encode_record(const Memory& memory) {
     entry.bytes = layer.section.size();
     entry.key_bits = static_cast<uint8_t>(layer.key_bits);
     entry.value_bits = static_cast<uint8_t>(layer.value_bits);
+    if (coded) {
+      entry.coder = layer.coder;
+      entry.plain_bytes = static_cast<uint32_t>(layer.plain_bytes);
+    }
     std::memcpy(record.data() + layout.directory + i * sizeof(entry), &entry, sizeof(entry));
     std::memcpy(record.data() + begin, layer.section.data(), layer.section.size());
     begin += align(layer.section.size());

@@ -2,22 +2,19 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <memory>
 #include <vector>
 
 #include <ATen/ops/abs.h>
 #include <ATen/ops/all.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/isfinite.h>
-#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include "alluvium/core/error.h"
 #include "alluvium/core/random.h"
 #include "alluvium/memory_bank/kv_record.h"
 #include "bank_fixtures.h"
-#include "kv/storage.h"
 #include "record_directory.h"
+#include "stored_memory.h"
 #include "support/catch.h"
 
 namespace alluvium::tests {
@@ -32,37 +29,6 @@ using memory_bank::Memory;
 using memory_bank::StoredKv;
 using memory_bank::StoredLayer;
 
-constexpr int64_t kLayers = 6;
-constexpr int64_t kKvHeads = 2;
-constexpr int64_t kHeadWidth = 7;  // codes of 3 bits end within a byte
-
-at::Tensor random_rows(Random& random, int64_t tokens) {
-  const at::Tensor rows = at::empty({kLayers, kKvHeads, tokens, kHeadWidth}, at::kFloat);
-  auto* number = rows.mutable_data_ptr<float>();
-  for (int64_t i = 0; i < rows.numel(); ++i) {
-    // One channel is constant.
-    number[i] = i % kHeadWidth == 3 ? 0.7F : static_cast<float>(3 * random.normal());
-  }
-  return rows;
-}
-
-/// Another number of rows in every layer and head, at least one.
-KeptRows random_choice(Random& random, int64_t tokens) {
-  KeptRows kept;
-  std::vector<int64_t> positions;
-  for (int64_t slot = 0; slot < kLayers * kKvHeads; ++slot) {
-    const std::size_t before = positions.size();
-    for (int64_t token = 0; token < tokens; ++token) {
-      if (random.below(3) == 0 || (token == tokens - 1 && positions.size() == before)) {
-        positions.push_back(token);
-      }
-    }
-    kept.counts.push_back(static_cast<int64_t>(positions.size() - before));
-  }
-  kept.positions = at::tensor(positions, at::kLong);
-  return kept;
-}
-
 struct Width {
   int64_t keys;
   int64_t values;
@@ -75,27 +41,6 @@ CodecOptions of_width(const Width& width) {
   options.value_bits = width.values;
   options.boundary_bits = width.boundary;
   return options;
-}
-
-/// A memory of random rows as these settings store it.
-Memory stored_memory(const KvSettings& settings, int64_t tokens, const KeptRows& kept,
-                     at::ScalarType type, Random& random) {
-  Memory memory;
-  memory.fingerprint = bank_fingerprint();
-  for (int64_t token = 0; token < tokens; ++token) {
-    memory.tokens.push_back(static_cast<backbone::TokenId>(random.below(70000)));
-  }
-  memory.document_sha = memory_bank::hash_tokens(memory.tokens);
-  const at::Tensor keys = random_rows(random, tokens);
-  auto stored = std::make_shared<const StoredKv>(
-      store_kv(keys, random_rows(random, tokens), kept, type, settings));
-  std::vector<StoredLayer> layers;
-  for (const StoredKv::Layer& layer : stored->layers) {
-    layers.push_back({layer.key_bits, layer.value_bits, layer.section});
-  }
-  load_kv(*stored, layers, memory);
-  memory.stored = std::move(stored);
-  return memory;
 }
 
 }  // namespace

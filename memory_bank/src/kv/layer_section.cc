@@ -11,12 +11,6 @@
 namespace alluvium::memory_bank {
 namespace {
 
-constexpr int64_t kWidestCode = 8;
-
-std::size_t map_bytes(const SectionShape& shape) {
-  return shape.everything ? 0 : code_bytes(shape.tokens, 1);
-}
-
 std::size_t plain_bytes(const SectionShape& shape, int64_t rows) {
   return static_cast<std::size_t>(rows * shape.head_dim) * at::elementSize(shape.type);
 }
@@ -70,6 +64,10 @@ void decode_as(const SectionShape& shape, const std::byte* from, std::span<const
 }
 
 }  // namespace
+
+std::size_t map_bytes(const SectionShape& shape) {
+  return shape.everything ? 0 : code_bytes(shape.tokens, 1);
+}
 
 std::size_t section_bytes(const SectionShape& shape, std::span<const int64_t> counts) {
   std::size_t bytes = map_bytes(shape) * static_cast<std::size_t>(shape.kv_heads);

@@ -29,6 +29,12 @@ struct SectionShape {
   int64_t value_bits = 0;
 };
 
+/// Numbers of more bits are of the type's own, not codes with scales.
+constexpr int64_t kWidestCode = 8;
+
+/// Bytes of a head's bit map; 0 when everything is kept.
+std::size_t map_bytes(const SectionShape& shape);
+
 /// counts: kept rows of each head.
 std::size_t section_bytes(const SectionShape& shape, std::span<const int64_t> counts);
 

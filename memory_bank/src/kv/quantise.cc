@@ -22,7 +22,15 @@ uint8_t code_of(float x, float scale, float minimum, float levels) {
   return static_cast<uint8_t>((code + kRound) - kRound);
 }
 
-void pack(const uint8_t* codes, int64_t n, int64_t bits, std::byte* out) {
+int64_t groups_of(int64_t rows, int64_t group) { return (rows + group - 1) / group; }
+
+}  // namespace
+
+std::size_t code_bytes(int64_t elements, int64_t bits) {
+  return static_cast<std::size_t>((elements * bits + 7) / 8);
+}
+
+void pack_codes(const uint8_t* codes, int64_t n, int64_t bits, std::byte* out) {
   if (bits == 8) {
     std::memcpy(out, codes, static_cast<std::size_t>(n));
     return;
@@ -43,7 +51,7 @@ void pack(const uint8_t* codes, int64_t n, int64_t bits, std::byte* out) {
   }
 }
 
-void unpack(const std::byte* bytes, int64_t n, int64_t bits, uint8_t* codes) {
+void unpack_codes(const std::byte* bytes, int64_t n, int64_t bits, uint8_t* codes) {
   const auto* from = reinterpret_cast<const uint8_t*>(bytes);
   if (bits == 8) {
     std::memcpy(codes, from, static_cast<std::size_t>(n));
@@ -71,14 +79,6 @@ void unpack(const std::byte* bytes, int64_t n, int64_t bits, uint8_t* codes) {
     waiting >>= bits;
     filled -= bits;
   }
-}
-
-int64_t groups_of(int64_t rows, int64_t group) { return (rows + group - 1) / group; }
-
-}  // namespace
-
-std::size_t code_bytes(int64_t elements, int64_t bits) {
-  return static_cast<std::size_t>((elements * bits + 7) / 8);
 }
 
 std::size_t key_bytes(int64_t rows, int64_t channels, int64_t group, int64_t bits,
@@ -124,7 +124,7 @@ void quantise_keys(const float* keys, int64_t rows, int64_t channels, int64_t gr
     for (int64_t c = 0; c < channels; ++c) {
       codes[c] = code_of(row[c], scale[c], low[c], levels);
     }
-    pack(codes.data(), channels, bits, out);
+    pack_codes(codes.data(), channels, bits, out);
     out += code_bytes(channels, bits);
   }
 }
@@ -147,7 +147,7 @@ void quantise_values(const float* values, int64_t rows, int64_t channels, int64_
     for (int64_t c = 0; c < channels; ++c) {
       codes[c] = code_of(row[c], table.scales[r], table.minima[r], levels);
     }
-    pack(codes.data(), channels, bits, out);
+    pack_codes(codes.data(), channels, bits, out);
     out += code_bytes(channels, bits);
   }
 }
@@ -162,7 +162,7 @@ void dequantise_keys(const std::byte* bytes, int64_t rows, int64_t channels, int
   for (int64_t r = 0; r < rows; ++r) {
     const float* minimum = table.minima.data() + r / group * channels;
     const float* scale = table.scales.data() + r / group * channels;
-    unpack(bytes, channels, bits, codes.data());
+    unpack_codes(bytes, channels, bits, codes.data());
     bytes += code_bytes(channels, bits);
     for (int64_t c = 0; c < channels; ++c) {
       out[c] = static_cast<T>(static_cast<float>(codes[c]) * scale[c] + minimum[c]);
@@ -181,7 +181,7 @@ void dequantise_values(const std::byte* bytes, int64_t rows, int64_t channels, i
   for (int64_t r = 0; r < rows; ++r) {
     const float scale = table.scales[r];
     const float minimum = table.minima[r];
-    unpack(bytes, channels, bits, codes.data());
+    unpack_codes(bytes, channels, bits, codes.data());
     bytes += code_bytes(channels, bits);
     for (int64_t c = 0; c < channels; ++c) {
       out[c] = static_cast<T>(static_cast<float>(codes[c]) * scale + minimum);

@@ -20,6 +20,8 @@ namespace alluvium::memory_bank {
 /// Bytes of `elements` codes of `bits`: the first code in the lowest bits, the last byte filled up
 /// with 0.
 std::size_t code_bytes(int64_t elements, int64_t bits);
+void pack_codes(const uint8_t* codes, int64_t n, int64_t bits, std::byte* out);
+void unpack_codes(const std::byte* bytes, int64_t n, int64_t bits, uint8_t* codes);
 
 /// Keys [rows, channels]: a scale table with a line of `channels` for each group of rows, then all
 /// codes, each row on a byte of its own. scale_bits: 8 or 16.

@@ -5,6 +5,7 @@
 
 #include "alluvium/core/error.h"
 #include "kv/budget.h"
+#include "kv/entropy.h"
 #include "kv/observer.h"
 
 namespace alluvium::memory_bank {
@@ -105,6 +106,7 @@ KvSettings resolve_settings(const CodecOptions& options) {
   settings.boundary_bits =
       options.boundary_bits > 0 ? options.boundary_bits : preset->boundary_bits;
   settings.key_group = options.key_group > 0 ? options.key_group : preset->key_group;
+  settings.entropy = parse_entropy(options.entropy);
   const std::string merge = options.merge == "preset" ? preset->merge : options.merge;
   check_word("merge", merge, merge_names());
   const std::string observer = options.observer == "preset" ? "repeat" : options.observer;
@@ -137,6 +139,9 @@ std::string KvSettings::describe() const {
   }
   if (merge != "none") {
     words += fmt::format(" merge={}", merge);
+  }
+  if (entropy != EntropyCoder::none) {
+    words += fmt::format(" entropy={}", entropy_names().at(static_cast<std::size_t>(entropy)));
   }
   return words;
 }

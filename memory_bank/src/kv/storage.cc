@@ -11,6 +11,7 @@
 #include <ATen/ops/from_blob.h>
 
 #include "alluvium/core/error.h"
+#include "kv/entropy.h"
 #include "kv/layer_section.h"
 
 namespace alluvium::memory_bank {
@@ -44,7 +45,43 @@ int64_t sum(std::span<const int64_t> counts) {
   return std::accumulate(counts.begin(), counts.end(), int64_t{0});
 }
 
+/// Sections as decode_section() reads them: those of the record, or decoded ones, which this owns.
+class PlainSections {
+ public:
+  PlainSections(const StoredKv& stored, int64_t tokens, std::span<const StoredLayer> layers)
+      : decoded_(layers.size()) {
+    at::parallel_for(0, static_cast<int64_t>(layers.size()), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const StoredLayer& layer = layers[static_cast<std::size_t>(i)];
+        if (layer.coder != EntropyCoder::none) {
+          decoded_[static_cast<std::size_t>(i)] =
+              plain_section(layer.coder, shape_of(stored, tokens, layer.key_bits, layer.value_bits),
+                            layer.section, layer.plain_bytes);
+        }
+      }
+    });
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      sections_.push_back(layers[i].coder == EntropyCoder::none ? layers[i].section : decoded_[i]);
+    }
+  }
+
+  std::span<const std::byte> operator[](std::size_t layer) const { return sections_[layer]; }
+
+ private:
+  std::vector<std::vector<std::byte>> decoded_;
+  std::vector<std::span<const std::byte>> sections_;
+};
+
 }  // namespace
+
+std::vector<StoredLayer> layers_of(const StoredKv& stored) {
+  std::vector<StoredLayer> layers;
+  for (const StoredKv::Layer& layer : stored.layers) {
+    layers.push_back(
+        {layer.key_bits, layer.value_bits, layer.section, layer.coder, layer.plain_bytes});
+  }
+  return layers;
+}
 
 StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRows& kept,
                   at::ScalarType type, const KvSettings& settings) {
@@ -88,10 +125,15 @@ StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRo
       };
       out.key_bits = bits(settings.key_bits);
       out.value_bits = bits(settings.value_bits);
-      out.section =
-          encode_section(shape_of(stored, tokens, out.key_bits, out.value_bits), all_keys[layer],
-                         all_values[layer], std::span(rows.counts).subspan(l * heads, heads),
-                         positions.subspan(first[l], first[l + 1] - first[l]));
+      const SectionShape shape = shape_of(stored, tokens, out.key_bits, out.value_bits);
+      const auto counts = std::span<const int64_t>(rows.counts).subspan(l * heads, heads);
+      out.section = encode_section(shape, all_keys[layer], all_values[layer], counts,
+                                   positions.subspan(first[l], first[l + 1] - first[l]));
+      out.plain_bytes = out.section.size();
+      if (auto coded = code_section(settings.entropy, shape, counts, out.section)) {
+        out.section = *std::move(coded);
+        out.coder = settings.entropy;
+      }
     }
   });
   return stored;
@@ -100,18 +142,19 @@ StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRo
 void load_kv(const StoredKv& stored, std::span<const StoredLayer> layers, Memory& memory) {
   const int64_t tokens = memory.length();
   const auto heads = static_cast<std::size_t>(stored.kv_heads);
+  const PlainSections sections(stored, tokens, layers);
   std::vector<int64_t> counts;
   std::vector<int64_t> positions;
   std::vector<int64_t> first = {0};
-  for (const StoredLayer& layer : layers) {
-    const SectionShape shape = shape_of(stored, tokens, layer.key_bits, layer.value_bits);
+  for (std::size_t l = 0; l < layers.size(); ++l) {
+    const SectionShape shape = shape_of(stored, tokens, layers[l].key_bits, layers[l].value_bits);
     if (stored.everything) {
       counts.insert(counts.end(), heads, tokens);
     } else {
-      read_kept_rows(shape, layer.section, counts, positions);
+      read_kept_rows(shape, sections[l], counts, positions);
     }
     const auto here = std::span<const int64_t>(counts).last(heads);
-    if (layer.section.size() != section_bytes(shape, here)) {
+    if (sections[l].size() != section_bytes(shape, here)) {
       throw DataCorruption("memory record: a layer's section has another length than its rows");
     }
     first.push_back(first.back() + sum(here));
@@ -133,7 +176,7 @@ void load_kv(const StoredKv& stored, std::span<const StoredLayer> layers, Memory
       const auto l = static_cast<std::size_t>(i);
       const std::size_t at = static_cast<std::size_t>(first[l]) * row_bytes;
       decode_section(shape_of(stored, tokens, layers[l].key_bits, layers[l].value_bits),
-                     layers[l].section, std::span<const int64_t>(counts).subspan(l * heads, heads),
+                     sections[l], std::span<const int64_t>(counts).subspan(l * heads, heads),
                      keys + at, values + at);
     }
   });

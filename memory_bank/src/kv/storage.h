@@ -4,6 +4,7 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "alluvium/memory_bank/memory.h"
 #include "kv/settings.h"
@@ -21,10 +22,15 @@ struct StoredLayer {
   int64_t key_bits = 0;
   int64_t value_bits = 0;
   std::span<const std::byte> section;
+  EntropyCoder coder = EntropyCoder::none;
+  std::size_t plain_bytes = 0;  ///< of a coded section when decoded
 };
 
+/// Views of `stored`, which must outlive them.
+std::vector<StoredLayer> layers_of(const StoredKv& stored);
+
 /// Sets keys, values and kept rows of `memory`, whose tokens are set. `stored.layers` is not looked
-/// at. Throws DataCorruption when a section's length is not what its rows need.
+/// at. Throws DataCorruption when a section cannot be decoded, or its length is not what its rows need.
 void load_kv(const StoredKv& stored, std::span<const StoredLayer> layers, Memory& memory);
 
 }  // namespace alluvium::memory_bank

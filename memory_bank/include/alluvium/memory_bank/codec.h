@@ -51,6 +51,8 @@ struct CodecOptions {
   /// What becomes of evicted rows: none (lost) | values (their values join the nearest kept row's) |
   /// neighbours (runs of like rows become one); "preset"
   std::string merge = "preset";
+  /// What stored bytes are coded with, without a change of what is read back: none | zstd | rans
+  std::string entropy = "none";
   /// Share of the chunks that are stored with the next larger preset, those that lose most; 0: none
   double richer_share = 0.01;
   /// Tokens of a chunk by whose likelihood its loss is measured; 0 measures nothing

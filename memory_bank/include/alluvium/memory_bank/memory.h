@@ -36,12 +36,17 @@ struct KeptRows {
   bool everything() const { return counts.empty(); }
 };
 
+/// What a layer's section in a record is coded with (codec.entropy).
+enum class EntropyCoder : uint8_t { none = 0, zstd = 1, rans = 2 };
+
 /// Keys and values as a record keeps them (docs/FORMATS.md, "Memory record").
 struct StoredKv {
   struct Layer {
     int64_t key_bits = 0;  ///< 2, 3, 4, 8: quantised; 16, 32: as they are
     int64_t value_bits = 0;
     std::vector<std::byte> section;
+    EntropyCoder coder = EntropyCoder::none;  ///< of the section
+    std::size_t plain_bytes = 0;              ///< of the section before it was coded
   };
   int64_t kv_heads = 0;
   int64_t head_dim = 0;

@@ -1,0 +1,138 @@
+#include "kv/section_planes.h"
+
+#include "kv/quantise.h"
+#include "kv/scale_table.h"
+
+namespace alluvium::memory_bank {
+namespace {
+
+// Places of a kind among those of keys or of values.
+constexpr std::size_t kCodes = 0;
+constexpr std::size_t kWideScales = 1;  // low bytes, high bytes
+constexpr std::size_t kWideMinima = 3;
+constexpr std::size_t kNarrowScales = 5;
+constexpr std::size_t kNarrowMinima = 6;
+constexpr std::size_t kLadders = 7;
+constexpr std::size_t kPlain = 8;  // to 4 bytes
+constexpr std::size_t kKinds = 12;
+static_assert(kPlanes == 2 * kKinds);
+
+/// Numbers of one plane: codes packed from `at` on, or bytes, each `stride` after the last.
+struct Run {
+  std::size_t plane;
+  std::size_t at;
+  std::size_t count;
+  std::size_t stride = 1;
+  int64_t bits = 8;
+};
+
+/// Calls visit(Run) for all of a section, in the order of its bytes. The layout is that of
+/// layer_section, quantise and scale_table.
+template <class Visit>
+class SectionWalk {
+ public:
+  SectionWalk(const SectionShape& shape, Visit visit) : shape_(shape), visit_(visit) {}
+
+  void walk(std::span<const int64_t> counts) {
+    for (const int64_t rows : counts) {
+      walk_numbers(0, shape_.key_bits, rows, (rows + shape_.key_group - 1) / shape_.key_group,
+                   shape_.head_dim);
+    }
+    for (const int64_t rows : counts) {
+      walk_numbers(kKinds, shape_.value_bits, rows, rows, 1);
+    }
+  }
+
+ private:
+  void walk_numbers(std::size_t kinds, int64_t bits, int64_t rows, int64_t lines, int64_t width) {
+    if (bits > kWidestCode) {
+      interleaved(kinds + kPlain, static_cast<std::size_t>(rows * shape_.head_dim),
+                  at::elementSize(shape_.type));
+      return;
+    }
+    walk_scales(kinds, static_cast<std::size_t>(lines), static_cast<std::size_t>(width));
+    for (int64_t row = 0; row < rows; ++row) {
+      visit_(Run{.plane = kinds + kCodes,
+                 .at = at_,
+                 .count = static_cast<std::size_t>(shape_.head_dim),
+                 .bits = bits});
+      at_ += code_bytes(shape_.head_dim, bits);
+    }
+  }
+
+  void walk_scales(std::size_t kinds, std::size_t lines, std::size_t width) {
+    if (shape_.scale_bits == 8) {
+      interleaved(kinds + kLadders, scale_bytes(0, 0, 8), 1);
+    }
+    for (std::size_t line = 0; line < lines; ++line) {
+      if (shape_.scale_bits == 8) {
+        interleaved(kinds + kNarrowScales, width, 1);
+        interleaved(kinds + kNarrowMinima, width, 1);
+      } else {
+        interleaved(kinds + kWideScales, width, 2);
+        interleaved(kinds + kWideMinima, width, 2);
+      }
+    }
+  }
+
+  /// `count` numbers of `bytes` bytes, each byte in a plane of its own.
+  void interleaved(std::size_t plane, std::size_t count, std::size_t bytes) {
+    for (std::size_t byte = 0; byte < bytes; ++byte) {
+      visit_(Run{.plane = plane + byte, .at = at_ + byte, .count = count, .stride = bytes});
+    }
+    at_ += count * bytes;
+  }
+
+  const SectionShape& shape_;
+  Visit visit_;
+  std::size_t at_ = 0;
+};
+
+}  // namespace
+
+Planes empty_planes(const SectionShape& shape, std::span<const int64_t> counts) {
+  std::array<std::size_t, kPlanes> sizes{};
+  Planes planes;
+  SectionWalk(shape, [&](const Run& run) {
+    sizes[run.plane] += run.count;
+    planes[run.plane].bits = run.bits;
+  }).walk(counts);
+  for (std::size_t i = 0; i < kPlanes; ++i) {
+    planes[i].symbols.resize(sizes[i]);
+  }
+  return planes;
+}
+
+void split_section(const SectionShape& shape, std::span<const int64_t> counts,
+                   const std::byte* section, Planes& planes) {
+  std::array<std::size_t, kPlanes> filled{};
+  SectionWalk(shape, [&](const Run& run) {
+    uint8_t* symbols = planes[run.plane].symbols.data() + filled[run.plane];
+    if (run.bits < 8) {
+      unpack_codes(section + run.at, static_cast<int64_t>(run.count), run.bits, symbols);
+    } else {
+      for (std::size_t i = 0; i < run.count; ++i) {
+        symbols[i] = static_cast<uint8_t>(section[run.at + i * run.stride]);
+      }
+    }
+    filled[run.plane] += run.count;
+  }).walk(counts);
+}
+
+void join_section(const SectionShape& shape, std::span<const int64_t> counts, const Planes& planes,
+                  std::byte* section) {
+  std::array<std::size_t, kPlanes> taken{};
+  SectionWalk(shape, [&](const Run& run) {
+    const uint8_t* symbols = planes[run.plane].symbols.data() + taken[run.plane];
+    if (run.bits < 8) {
+      pack_codes(symbols, static_cast<int64_t>(run.count), run.bits, section + run.at);
+    } else {
+      for (std::size_t i = 0; i < run.count; ++i) {
+        section[run.at + i * run.stride] = static_cast<std::byte>(symbols[i]);
+      }
+    }
+    taken[run.plane] += run.count;
+  }).walk(counts);
+}
+
+}  // namespace alluvium::memory_bank
