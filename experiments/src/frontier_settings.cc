@@ -44,6 +44,12 @@ FrontierSetting merging(FrontierSetting setting, const std::string& merge) {
   return setting;
 }
 
+FrontierSetting with_residual(FrontierSetting setting, int64_t rank) {
+  setting.options.residual_rank = rank;
+  setting.name += fmt::format(", residual of rank {}", rank);
+  return setting;
+}
+
 FrontierSetting coding(FrontierSetting setting, const std::string& entropy) {
   setting.options.entropy = entropy;
   setting.name += ", " + entropy;
@@ -99,6 +105,11 @@ std::vector<FrontierSetting> frontier_grid(const std::string& grid) {
   for (const auto& [keys, values] : {std::pair{8, 4}, {4, 4}, {3, 3}, {4, 2}, {2, 2}}) {
     settings.push_back(kv(1, keys, "repeat", "global", values));
   }
+  for (const int64_t rank : {2, 4}) {
+    settings.push_back(with_residual(kv(1, 4), rank));
+    settings.push_back(with_residual(kv(1, 2), rank));
+  }
+  settings.push_back(with_residual(preset("tiny"), 4));
   // The same answers as without; what differs is bytes and time.
   for (const char* name : {"lossless", "default", "tiny"}) {
     for (const char* entropy : {"zstd", "rans"}) {
@@ -140,6 +151,8 @@ FrontierSetting parse_frontier_setting(const std::string& text) {
       options.scale_bits = static_cast<int64_t>(number(key, value));
     } else if (key == "merge") {
       options.merge = value;
+    } else if (key == "residual_rank") {
+      options.residual_rank = static_cast<int64_t>(number(key, value));
     } else if (key == "entropy") {
       options.entropy = value;
     } else {

@@ -21,6 +21,7 @@ constexpr uint16_t kOldest = 2;        // what this build still reads, and write
 constexpr uint16_t kEvicted = 1;       // flag: sections begin with bit maps of kept rows
 constexpr uint16_t kNarrowScales = 2;  // flag, from version 3: scales and minima in 8 bits
 constexpr uint16_t kCoded = 4;         // flag, from version 4: the directory names coders
+constexpr uint16_t kResidual = 8;      // flag, from version 4: factors of residuals behind codes
 constexpr std::size_t kAlignment = 64;
 
 enum class StoredType : uint8_t { f32 = 1, f16 = 2, bf16 = 3 };
@@ -41,7 +42,8 @@ struct Header {
   uint16_t key_group;
   uint32_t id_bytes;  // of all token ids
   uint64_t record_bytes;
-  uint8_t reserved[16];
+  uint16_t residual_rank;  // when kResidual is set
+  uint8_t reserved[14];
   uint32_t payload_crc;  // of everything after the header
   uint32_t header_crc;   // of the header up to here
 };
@@ -125,7 +127,7 @@ struct Layout {
 
 /// What may be set in a version.
 uint16_t flags_of(uint16_t version) {
-  constexpr std::array<uint16_t, kVersion - kOldest> kAdded = {kNarrowScales, kCoded};
+  constexpr std::array<uint16_t, kVersion - kOldest> kAdded = {kNarrowScales, kCoded | kResidual};
   return std::accumulate(
       kAdded.begin(), kAdded.begin() + (version - kOldest), kEvicted,
       [](uint16_t flags, uint16_t added) { return static_cast<uint16_t>(flags | added); });
@@ -255,9 +257,9 @@ std::vector<std::byte> encode_record(const Memory& memory) {
   const bool coded = std::any_of(stored.layers.begin(), stored.layers.end(), [](const auto& layer) {
     return layer.coder != EntropyCoder::none;
   });
-  header.flags =
-      static_cast<uint16_t>((stored.everything ? 0 : kEvicted) |
-                            (stored.scale_bits == 8 ? kNarrowScales : 0) | (coded ? kCoded : 0));
+  header.flags = static_cast<uint16_t>(
+      (stored.everything ? 0 : kEvicted) | (stored.scale_bits == 8 ? kNarrowScales : 0) |
+      (coded ? kCoded : 0) | (stored.residual_rank > 0 ? kResidual : 0));
   header.version = version_of(header.flags);
   header.fingerprint = memory.fingerprint;
   header.document_sha = memory.document_sha;
@@ -267,6 +269,7 @@ std::vector<std::byte> encode_record(const Memory& memory) {
   header.head_dim = static_cast<uint32_t>(stored.head_dim);
   header.type = stored_type(stored.type);
   header.id_width = narrow ? sizeof(uint16_t) : sizeof(backbone::TokenId);
+  header.residual_rank = static_cast<uint16_t>(stored.residual_rank);
   header.key_group = static_cast<uint16_t>(stored.key_group);
   header.id_bytes = header.tokens * header.id_width;
   const Layout layout(header.id_bytes, header.layers);
@@ -317,6 +320,7 @@ Memory decode_record(std::span<const std::byte> record) {
   stored.head_dim = header.head_dim;
   stored.key_group = header.key_group;
   stored.scale_bits = (header.flags & kNarrowScales) != 0 ? 8 : 16;
+  stored.residual_rank = (header.flags & kResidual) != 0 ? header.residual_rank : 0;
   stored.type = scalar_type(header.type);
   stored.everything = (header.flags & kEvicted) == 0;
   load_kv(stored, layers, memory);

@@ -64,6 +64,7 @@ std::vector<ConfigurationKey> make_keys() {
        0,
        0,
        {"preset", "none", "values", "neighbours"}},
+      {"codec.residual_rank", ALLUVIUM_FIELD(codec.residual_rank), 0, 256},
       {"codec.entropy", ALLUVIUM_FIELD(codec.entropy), 0, 0, {"none", "zstd", "rans"}},
       {"codec.richer_share", ALLUVIUM_FIELD(codec.richer_share), 0, 0.5},
       {"codec.quality_tokens", ALLUVIUM_FIELD(codec.quality_tokens), 0, 512},

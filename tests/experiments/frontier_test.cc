@@ -175,6 +175,11 @@ TEST_CASE("bench frontier: settings by name", "[experiments][frontier]") {
   CHECK(setting.options.keep == 0.3);
   CHECK(setting.options.key_bits == 4);
   CHECK(setting.options.value_bits == 2);
+  const auto coded =
+      experiments::parse_frontier_setting("preset=tiny,entropy=rans,residual_rank=4");
+  CHECK(coded.options.entropy == "rans");
+  CHECK(coded.options.residual_rank == 4);
+  CHECK_THROWS_AS(experiments::parse_frontier_setting("entropy=gzip"), InvalidArgument);
   CHECK_THROWS_AS(experiments::parse_frontier_setting("keep"), InvalidArgument);
   CHECK_THROWS_AS(experiments::parse_frontier_setting("kept=0.3"), InvalidArgument);
   CHECK_THROWS_AS(experiments::parse_frontier_setting("keep=most"), InvalidArgument);

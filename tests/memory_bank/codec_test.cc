@@ -214,6 +214,7 @@ TEST_CASE("codecs: every part of the fingerprint changes it, load-time settings 
   CHECK(differs([](CodecOptions& o) { o.key_group = 16; }));
   CHECK(differs([](CodecOptions& o) { o.scale_bits = 8; }));
   CHECK(differs([](CodecOptions& o) { o.merge = "values"; }));
+  CHECK(differs([](CodecOptions& o) { o.residual_rank = 4; }));
   CHECK(differs([](CodecOptions& o) { o.entropy = "zstd"; }));
   CHECK(differs([](CodecOptions& o) { o.entropy = "rans"; }));
   CHECK_FALSE(differs([](CodecOptions& o) {
@@ -299,6 +300,8 @@ TEST_CASE("codecs: options outside their bounds are refused", "[memory_bank][cod
   SECTION("preset") { options.preset = "huge"; }
   SECTION("share") { options.keep = 1.5; }
   SECTION("observer") { options.observer = "oracle"; }
+  SECTION("residual") { options.residual_rank = -1; }
+  SECTION("entropy") { options.entropy = "gzip"; }
   SECTION("budget") { options.budget = "generous"; }
   SECTION("positions") { options.positions = "diagonal"; }
   SECTION("temperature") { options.temperature = 0; }

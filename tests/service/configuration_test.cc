@@ -75,6 +75,8 @@ TEST_CASE("configuration: a mistake is named with file, line and what would be r
   CHECK_THROWS_WITH(parse("[codec]\nkey_bits = 5"), Contains("codec.key_bits must be 0"));
   CHECK_THROWS_WITH(parse("[codec]\npreset = \"big\""),
                     Contains("lossless, safe, default, compact"));
+  CHECK_THROWS_WITH(parse("[codec]\nentropy = \"gzip\""), Contains("none, zstd, rans"));
+  CHECK_THROWS_WITH(parse("[codec]\nresidual_rank = 300"), Contains("codec.residual_rank"));
   CHECK_THROWS_WITH(parse("[codec]\nkey_bits = 16"), Contains("they come to 16 and 4"));
   CHECK_THROWS_WITH(parse("directory = "), Contains("my.toml:1:"));
   CHECK_THROWS_WITH(parse("[endpoint]\nport = 7500\nevents_port = 7500"), Contains("must differ"));

@@ -1,5 +1,6 @@
 #include "kv/layer_section.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include <c10/util/BFloat16.h>
@@ -7,6 +8,7 @@
 
 #include "alluvium/core/error.h"
 #include "kv/quantise.h"
+#include "kv/residual.h"
 
 namespace alluvium::memory_bank {
 namespace {
@@ -15,16 +17,52 @@ std::size_t plain_bytes(const SectionShape& shape, int64_t rows) {
   return static_cast<std::size_t>(rows * shape.head_dim) * at::elementSize(shape.type);
 }
 
+/// Of scales and codes.
+std::size_t quantised_key_bytes(const SectionShape& shape, int64_t rows) {
+  return key_bytes(rows, shape.head_dim, shape.key_group, shape.key_bits, shape.scale_bits);
+}
+
+std::size_t quantised_value_bytes(const SectionShape& shape, int64_t rows) {
+  return value_bytes(rows, shape.head_dim, shape.value_bits, shape.scale_bits);
+}
+
 std::size_t head_key_bytes(const SectionShape& shape, int64_t rows) {
   return shape.key_bits > kWidestCode
              ? plain_bytes(shape, rows)
-             : key_bytes(rows, shape.head_dim, shape.key_group, shape.key_bits, shape.scale_bits);
+             : quantised_key_bytes(shape, rows) +
+                   residual_bytes(rows, shape.head_dim, shape.residual_rank);
 }
 
 std::size_t head_value_bytes(const SectionShape& shape, int64_t rows) {
   return shape.value_bits > kWidestCode
              ? plain_bytes(shape, rows)
-             : value_bytes(rows, shape.head_dim, shape.value_bits, shape.scale_bits);
+             : quantised_value_bytes(shape, rows) +
+                   residual_bytes(rows, shape.head_dim, shape.residual_rank);
+}
+
+template <class T>
+void decode_keys(const SectionShape& shape, const std::byte* from, int64_t rows, T* keys) {
+  dequantise_keys(from, rows, shape.head_dim, shape.key_group, shape.key_bits, shape.scale_bits,
+                  keys);
+}
+
+template <class T>
+void decode_values(const SectionShape& shape, const std::byte* from, int64_t rows, T* values) {
+  dequantise_values(from, rows, shape.head_dim, shape.value_bits, shape.scale_bits, values);
+}
+
+/// Decodes quantised rows with their residual, which is added before they are rounded to T.
+template <class T, class Decode>
+void decode_with_residual(const SectionShape& shape, const std::byte* factors, int64_t rows,
+                          const Decode& decode, T* out) {
+  if (shape.residual_rank == 0) {
+    decode(out);
+    return;
+  }
+  std::vector<float> exact(static_cast<std::size_t>(rows * shape.head_dim));
+  decode(exact.data());
+  add_residual(factors, rows, shape.head_dim, shape.residual_rank, exact.data());
+  std::copy(exact.begin(), exact.end(), out);
 }
 
 /// Rows of one head, gathered: [rows, head_dim].
@@ -46,8 +84,9 @@ void decode_as(const SectionShape& shape, const std::byte* from, std::span<const
     if (shape.key_bits > kWidestCode) {
       std::memcpy(keys, from, plain_bytes(shape, rows));
     } else {
-      dequantise_keys(from, rows, shape.head_dim, shape.key_group, shape.key_bits, shape.scale_bits,
-                      keys);
+      decode_with_residual(
+          shape, from + quantised_key_bytes(shape, rows), rows,
+          [&](auto* out) { decode_keys(shape, from, rows, out); }, keys);
     }
     from += head_key_bytes(shape, rows);
     keys += rows * shape.head_dim;
@@ -56,7 +95,9 @@ void decode_as(const SectionShape& shape, const std::byte* from, std::span<const
     if (shape.value_bits > kWidestCode) {
       std::memcpy(values, from, plain_bytes(shape, rows));
     } else {
-      dequantise_values(from, rows, shape.head_dim, shape.value_bits, shape.scale_bits, values);
+      decode_with_residual(
+          shape, from + quantised_value_bytes(shape, rows), rows,
+          [&](auto* out) { decode_values(shape, from, rows, out); }, values);
     }
     from += head_value_bytes(shape, rows);
     values += rows * shape.head_dim;
@@ -102,12 +143,23 @@ std::vector<std::byte> encode_section(const SectionShape& shape, const at::Tenso
       write(gathered, rows);
     }
   };
+  const auto store_residual = [&](const std::vector<std::byte>& rows, int64_t count,
+                                  std::byte* factors, auto&& decode) {
+    if (shape.residual_rank > 0) {
+      std::vector<float> decoded(static_cast<std::size_t>(count * shape.head_dim));
+      decode(decoded.data());
+      write_residual(reinterpret_cast<const float*>(rows.data()), decoded.data(), count,
+                     shape.head_dim, shape.residual_rank, factors);
+    }
+  };
   each_head(keys, [&](const std::vector<std::byte>& rows, int64_t count) {
     if (shape.key_bits > kWidestCode) {
       std::memcpy(out, rows.data(), rows.size());
     } else {
       quantise_keys(reinterpret_cast<const float*>(rows.data()), count, shape.head_dim,
                     shape.key_group, shape.key_bits, shape.scale_bits, out);
+      store_residual(rows, count, out + quantised_key_bytes(shape, count),
+                     [&](float* decoded) { decode_keys(shape, out, count, decoded); });
     }
     out += head_key_bytes(shape, count);
   });
@@ -117,6 +169,8 @@ std::vector<std::byte> encode_section(const SectionShape& shape, const at::Tenso
     } else {
       quantise_values(reinterpret_cast<const float*>(rows.data()), count, shape.head_dim,
                       shape.value_bits, shape.scale_bits, out);
+      store_residual(rows, count, out + quantised_value_bytes(shape, count),
+                     [&](float* decoded) { decode_values(shape, out, count, decoded); });
     }
     out += head_value_bytes(shape, count);
   });

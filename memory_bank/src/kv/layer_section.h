@@ -1,7 +1,8 @@
 // One layer's keys and values as the bytes of a record, and back.
 //
 // Purpose: the layout of docs/FORMATS.md, "Memory record", below the directory: for evicted rows a
-//          bit map for each head; then each head's keys; then each head's values.
+//          bit map for each head; then each head's keys; then each head's values. Factors of a
+//          residual stand behind the codes they belong to.
 // Threads: pure functions.
 #pragma once
 
@@ -23,6 +24,7 @@ struct SectionShape {
   int64_t head_dim = 0;
   int64_t key_group = 0;
   int64_t scale_bits = 16;
+  int64_t residual_rank = 0;         ///< of quantised keys and values; 0: none
   at::ScalarType type = at::kFloat;  ///< what it is decoded to
   bool everything = true;            ///< no bit maps
   int64_t key_bits = 0;

@@ -1,6 +1,9 @@
 #include "kv/section_planes.h"
 
+#include <c10/util/Half.h>
+
 #include "kv/quantise.h"
+#include "kv/residual.h"
 #include "kv/scale_table.h"
 
 namespace alluvium::memory_bank {
@@ -10,11 +13,12 @@ namespace {
 constexpr std::size_t kCodes = 0;
 constexpr std::size_t kWideScales = 1;  // low bytes, high bytes
 constexpr std::size_t kWideMinima = 3;
-constexpr std::size_t kNarrowScales = 5;
-constexpr std::size_t kNarrowMinima = 6;
-constexpr std::size_t kLadders = 7;
-constexpr std::size_t kPlain = 8;  // to 4 bytes
-constexpr std::size_t kKinds = 12;
+constexpr std::size_t kFactors = 5;
+constexpr std::size_t kNarrowScales = 7;
+constexpr std::size_t kNarrowMinima = 8;
+constexpr std::size_t kLadders = 9;
+constexpr std::size_t kPlain = 10;  // to 4 bytes
+constexpr std::size_t kKinds = 14;
 static_assert(kPlanes == 2 * kKinds);
 
 /// Numbers of one plane: codes packed from `at` on, or bytes, each `stride` after the last.
@@ -27,7 +31,7 @@ struct Run {
 };
 
 /// Calls visit(Run) for all of a section, in the order of its bytes. The layout is that of
-/// layer_section, quantise and scale_table.
+/// layer_section, quantise, scale_table and residual.
 template <class Visit>
 class SectionWalk {
  public:
@@ -58,6 +62,9 @@ class SectionWalk {
                  .bits = bits});
       at_ += code_bytes(shape_.head_dim, bits);
     }
+    interleaved(kinds + kFactors,
+                residual_bytes(rows, shape_.head_dim, shape_.residual_rank) / sizeof(c10::Half),
+                sizeof(c10::Half));
   }
 
   void walk_scales(std::size_t kinds, std::size_t lines, std::size_t width) {

@@ -21,9 +21,9 @@ struct Plane {
 };
 
 /// Of keys, then of values, in this order each: codes; low and high bytes of float16 scales, of
-/// float16 minima; 8-bit codes of scales, of minima, and their ladders; the bytes of a number of the
+/// float16 minima, of float16 factors; 8-bit codes of scales, of minima, and their ladders; the bytes of a number of the
 /// type, lowest first.
-constexpr std::size_t kPlanes = 24;
+constexpr std::size_t kPlanes = 28;
 using Planes = std::array<Plane, kPlanes>;
 
 /// Planes of the right widths and sizes, all symbols 0.

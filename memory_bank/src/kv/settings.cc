@@ -106,6 +106,9 @@ KvSettings resolve_settings(const CodecOptions& options) {
   settings.boundary_bits =
       options.boundary_bits > 0 ? options.boundary_bits : preset->boundary_bits;
   settings.key_group = options.key_group > 0 ? options.key_group : preset->key_group;
+  ALLUVIUM_CHECK(options.residual_rank >= 0 && options.residual_rank <= 256,
+                 "codec.residual_rank must lie in [0, 256], got {}", options.residual_rank);
+  settings.residual_rank = settings.quantised() ? options.residual_rank : 0;
   settings.entropy = parse_entropy(options.entropy);
   const std::string merge = options.merge == "preset" ? preset->merge : options.merge;
   check_word("merge", merge, merge_names());
@@ -139,6 +142,9 @@ std::string KvSettings::describe() const {
   }
   if (merge != "none") {
     words += fmt::format(" merge={}", merge);
+  }
+  if (residual_rank > 0) {
+    words += fmt::format(" residual_rank={}", residual_rank);
   }
   if (entropy != EntropyCoder::none) {
     words += fmt::format(" entropy={}", entropy_names().at(static_cast<std::size_t>(entropy)));

@@ -22,6 +22,7 @@ struct KvSettings {
   int64_t key_group = 32;      ///< kept rows that share a key's scales
   int64_t scale_bits = 16;     ///< of each quantised scale and minimum
   std::string merge = "none";  ///< none | values | neighbours
+  int64_t residual_rank = 0;   ///< 0 when nothing is quantised
   EntropyCoder entropy = EntropyCoder::none;
   // Not set by options.
   int64_t boundary_layers = 2;  ///< first and last layers

@@ -35,6 +35,7 @@ SectionShape shape_of(const StoredKv& stored, int64_t tokens, int64_t key_bits,
           .head_dim = stored.head_dim,
           .key_group = stored.key_group,
           .scale_bits = stored.scale_bits,
+          .residual_rank = stored.residual_rank,
           .type = stored.type,
           .everything = stored.everything,
           .key_bits = key_bits,
@@ -92,6 +93,7 @@ StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRo
   stored.head_dim = keys.size(3);
   stored.key_group = settings.key_group;
   stored.scale_bits = settings.quantised() ? settings.scale_bits : 16;
+  stored.residual_rank = settings.residual_rank;
   stored.type = type;
   stored.everything = kept.everything();
   const at::ScalarType source = settings.quantised() ? at::kFloat : type;

@@ -51,6 +51,9 @@ struct CodecOptions {
   /// What becomes of evicted rows: none (lost) | values (their values join the nearest kept row's) |
   /// neighbours (runs of like rows become one); "preset"
   std::string merge = "preset";
+  /// Rank of what is stored, for each head, of the difference that quantised keys and values have to
+  /// the exact ones, to 256; 0: nothing. Of no effect on what is not quantised
+  int64_t residual_rank = 0;
   /// What stored bytes are coded with, without a change of what is read back: none | zstd | rans
   std::string entropy = "none";
   /// Share of the chunks that are stored with the next larger preset, those that lose most; 0: none

@@ -52,6 +52,7 @@ struct StoredKv {
   int64_t head_dim = 0;
   int64_t key_group = 0;    ///< kept rows that share a scale and a minimum in each channel of a key
   int64_t scale_bits = 16;  ///< of each scale and minimum: 8 or 16
+  int64_t residual_rank = 0;         ///< of what is added to quantised keys and values of each head
   at::ScalarType type = at::kFloat;  ///< what it is decoded to: float32, float16 or bfloat16
   bool everything = true;            ///< every token is kept
   std::vector<Layer> layers;
