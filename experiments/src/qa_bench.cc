@@ -140,6 +140,9 @@ int run_qa_bench(const std::vector<std::string>& arguments) {
   app.add_option("--reader", options.readers,
                  "none, active (the one of the configuration), or an adapter's directory")
       ->delimiter(',');
+  app.add_option("--llama-cpp", options.llama_cpp,
+                 "experiments/peers/llama_cpp_answers.py: llama.cpp answers too, with the same "
+                 "documents in its prompt");
   app.add_option("--limit", options.limit, "questions asked, drawn by the seed; 0 = all");
   app.add_option("--recall-limit", options.recall_limit,
                  "questions in the retrieval table; 0 = all");

@@ -36,6 +36,9 @@ struct Models {
   std::shared_ptr<const backbone::Encoder> encoder;
 };
 
+/// The configured decoder's file or directory, or the default one's. Throws InvalidArgument naming the key and the path when it is missing.
+std::string decoder_path(const ModelsConfiguration& configuration);
+
 /// Loads decoder and encoder as the configuration says. Throws InvalidArgument naming the key and the path when a file is missing.
 Models load_models(const Configuration& configuration);
 
