@@ -84,9 +84,9 @@ bool rows_are_packed(const at::Tensor& t) {
 
 bool takes_flash(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& values,
                  const AttentionView& view) {
-  return flash_kernels() != nullptr && view.plain() && !view.log_bias.defined() && q.is_cpu() &&
-         flash_takes(q.size(2)) && rows_are_packed(q) && rows_are_packed(keys) &&
-         rows_are_packed(values);
+  return flash_kernels() != nullptr && view.plain() && !view.log_bias.defined() &&
+         !view.scattered && q.is_cpu() && flash_takes(q.size(2)) && rows_are_packed(q) &&
+         rows_are_packed(keys) && rows_are_packed(values);
 }
 
 // Keys and values of one call, packed for its rows; [kv_heads, words] each.
@@ -190,6 +190,19 @@ at::Tensor make_mask(const AttentionView& view, int64_t n, int64_t group,
   }
   mask.masked_fill_(slot.gt(row + view.slots_before), kHidden);
   return mask.repeat_interleave(group, 0).to(options.dtype());
+}
+
+AttentionView scattered_view(const at::Tensor& places, int64_t slots, int64_t group,
+                             const at::TensorOptions& options) {
+  const at::Tensor slot = at::arange(slots, places.options()).unsqueeze(0);
+  AttentionView view;
+  view.slots_before = slots - places.size(0);
+  view.scattered = true;
+  view.mask = at::zeros({places.size(0), slots}, at::TensorOptions(at::kFloat))
+                  .masked_fill_(slot.gt(places.unsqueeze(1)), kHidden)
+                  .repeat_interleave(group, 0)
+                  .to(options);
+  return view;
 }
 
 AttentionView head_view(const AttentionView& whole, int64_t layer, int64_t head, int64_t kv_heads) {

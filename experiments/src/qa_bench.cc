@@ -135,7 +135,8 @@ int run_qa_bench(const std::vector<std::string>& arguments) {
          "gold, bm25, vector, hybrid, rrf; withheld: the best one that is not the right one")
       ->delimiter(',');
   app.add_option("--top-k", options.top_k, "documents considered for a question")->delimiter(',');
-  app.add_option("--compose", options.compose, "of several documents: choose, together")
+  app.add_option("--compose", options.compose,
+                 "of several documents: choose, together, sequence, blend")
       ->delimiter(',');
   app.add_option("--reader", options.readers,
                  "none, active (the one of the configuration), or an adapter's directory")

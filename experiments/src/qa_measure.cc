@@ -12,6 +12,7 @@
 #include "alluvium/experiments/qa_bench.h"
 #include "alluvium/experiments/qa_dataset.h"
 #include "alluvium/experiments/qa_metrics.h"
+#include "alluvium/service/compose.h"
 #include "alluvium/service/engine.h"
 #include "alluvium/service/prompt.h"
 #include "percentile.h"
@@ -50,8 +51,7 @@ void check(const QaBenchOptions& options) {
     }
   }
   for (const std::string& compose : options.compose) {
-    ALLUVIUM_CHECK(compose == "choose" || compose == "together",
-                   "unknown way to compose documents '{}'; known: choose, together", compose);
+    service::parse_compose(compose);
   }
   for (const int64_t k : options.top_k) {
     ALLUVIUM_CHECK(k >= 1 && k <= kPool, "top-k must be in 1..{}, got {}", kPool, k);

@@ -118,7 +118,8 @@ class StagedKvCodec final : public CodecBase, public KvStages {
   }
 
   backbone::KvPrefix to_prefix(std::span<const std::shared_ptr<const Memory>> memories,
-                               int64_t room) const override {
+                               int64_t room, std::optional<PositionScheme> asked) const override {
+    const PositionScheme scheme = asked.value_or(scheme_);
     std::vector<int64_t> lengths;
     for (const auto& memory : memories) {
       ALLUVIUM_CHECK(memory->fingerprint == fingerprint(),
@@ -129,9 +130,9 @@ class StagedKvCodec final : public CodecBase, public KvStages {
                      "a memory of {} tokens lacks their keys", memory->length());
       lengths.push_back(memory->length());
     }
-    const int64_t next = next_position(scheme_, prefix_length(), lengths);
+    const int64_t next = next_position(scheme, prefix_length(), lengths);
     check_room(decoder().geometry(), next, room);
-    return join_prefix(prefix(), place(memories), next, options());
+    return join_prefix(prefix(), place(memories, scheme), next, scheme, options());
   }
 
  private:
@@ -175,14 +176,14 @@ class StagedKvCodec final : public CodecBase, public KvStages {
                                      .keep_mask = std::move(mask)});
   }
 
-  std::vector<backbone::KvSegment> place(
-      std::span<const std::shared_ptr<const Memory>> memories) const {
+  std::vector<backbone::KvSegment> place(std::span<const std::shared_ptr<const Memory>> memories,
+                                         PositionScheme scheme) const {
     std::vector<backbone::KvSegment> documents;
     int64_t first = prefix_length();
     // The best comes first from the caller and stands last in a sequence, next to the question.
     for (auto memory = memories.rbegin(); memory != memories.rend(); ++memory) {
       documents.push_back(place_rows(**memory, first));
-      if (scheme_ == PositionScheme::sequential) {
+      if (scheme == PositionScheme::sequential) {
         first += (*memory)->length();
       }
     }

@@ -80,13 +80,20 @@ backbone::KvSegment place_rows(const Memory& memory, int64_t first) {
   return segment;
 }
 
+std::vector<backbone::TokenId> sequence_tokens(
+    std::span<const std::shared_ptr<const Memory>> memories) {
+  std::vector<backbone::TokenId> tokens;
+  for (auto memory = memories.rbegin(); memory != memories.rend(); ++memory) {
+    tokens.insert(tokens.end(), (*memory)->tokens.begin(), (*memory)->tokens.end());
+  }
+  return tokens;
+}
+
 backbone::KvPrefix join_prefix(const SharedPrefix& shared,
                                std::vector<backbone::KvSegment> documents, int64_t next,
-                               const CodecOptions& options) {
+                               PositionScheme scheme, const CodecOptions& options) {
   backbone::KvPrefix prefix;
-  const bool side_by_side =
-      documents.size() > 1 && parse_position_scheme(options.positions) == PositionScheme::parallel;
-  if (side_by_side) {
+  if (documents.size() > 1 && scheme == PositionScheme::parallel) {
     prefix.temperature = options.temperature;
     prefix.lse_scale = options.lse_scale;
   }

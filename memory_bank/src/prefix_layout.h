@@ -16,8 +16,6 @@
 
 namespace alluvium::memory_bank {
 
-enum class PositionScheme { parallel, sequential };
-
 /// Throws InvalidArgument on an unknown word.
 PositionScheme parse_position_scheme(const std::string& word);
 
@@ -34,10 +32,15 @@ backbone::KvSegment place_document(const at::Tensor& keys, const at::Tensor& val
 /// The same for the kept rows of a document, each at its own token's position.
 backbone::KvSegment place_rows(const Memory& memory, int64_t first);
 
+/// Tokens of `memories`, best first, in the order in which they stand in a sequence: the best last,
+/// next to the question.
+std::vector<backbone::TokenId> sequence_tokens(
+    std::span<const std::shared_ptr<const Memory>> memories);
+
 /// Prefix and documents with the settings for that many documents: one document, or documents in
 /// sequence, are attended to as plain text.
 backbone::KvPrefix join_prefix(const SharedPrefix& shared,
                                std::vector<backbone::KvSegment> documents, int64_t next,
-                               const CodecOptions& options);
+                               PositionScheme scheme, const CodecOptions& options);
 
 }  // namespace alluvium::memory_bank

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "alluvium/core/error.h"
+#include "alluvium/service/compose.h"
 #include "loopback.h"
 
 namespace alluvium::service {
@@ -83,7 +84,8 @@ std::vector<ConfigurationKey> make_keys() {
        0,
        {"bm25", "vector", "hybrid", "rrf"}},
       {"answer.top_k", ALLUVIUM_FIELD(answer.top_k), 1, 1000},
-      {"answer.compose", ALLUVIUM_FIELD(answer.compose), 0, 0, {"choose", "together"}},
+      {"answer.compose", ALLUVIUM_FIELD(answer.compose), 0, 0, compose_words()},
+      {"answer.recompute", ALLUVIUM_FIELD(answer.recompute), 0, 1},
       {"answer.retrieval_weight", ALLUVIUM_FIELD(answer.choice.retrieval_weight), -1, 1e6},
       {"answer.question_weight", ALLUVIUM_FIELD(answer.choice.question_weight), -1, 1e6},
       {"answer.evidence_weight", ALLUVIUM_FIELD(answer.choice.evidence_weight), -1, 1e6},

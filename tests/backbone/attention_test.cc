@@ -194,4 +194,24 @@ TEST_CASE("attention: grouped heads with a prefix equal the loop over heads",
   }
 }
 
+TEST_CASE("attention: rows at places of their own see what they see among all rows",
+          "[backbone][attention][property]") {
+  const at::ScalarType dtype = GENERATE(at::kFloat, at::kBFloat16);
+  const auto seed = GENERATE(range(0, 4));
+  CAPTURE(dtype, seed);
+  at::manual_seed(static_cast<uint64_t>(seed));
+  constexpr int64_t kSlots = 150;
+  // Heads of 64, which the kernels for bfloat16 take where all rows attend.
+  const at::Tensor q = at::randn({kSlots, 6, 64}).to(dtype);
+  const at::Tensor k = at::randn({2, kSlots, 64}).to(dtype);
+  const at::Tensor v = at::randn({2, kSlots, 64}).to(dtype);
+  AttentionView all;
+  all.mask = make_mask(all, kSlots, 3, q.options());
+  const at::Tensor places = at::arange(seed, kSlots, 1 + 7 * seed, at::kLong);
+  const at::Tensor some =
+      attend(q.index_select(0, places), k, v, scattered_view(places, kSlots, 3, q.options()));
+  const at::Tensor wanted = attend(q, k, v, all).index_select(0, places);
+  CHECK((some - wanted).abs().max().item<double>() < (dtype == at::kFloat ? 1e-5 : 4e-2));
+}
+
 }  // namespace alluvium::backbone

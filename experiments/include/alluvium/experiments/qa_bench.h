@@ -23,7 +23,7 @@ struct QaBenchOptions {
                                          "hybrid"};  ///< or rrf; gold = the documents the question
                                                      ///< names, withheld = the best other one
   std::vector<int64_t> top_k = {1};
-  std::vector<std::string> compose = {"choose"};  ///< of two or more documents: choose, together
+  std::vector<std::string> compose = {"choose"};  ///< of two or more documents: service/compose.h
   std::vector<std::string> readers = {
       "none"};  ///< none, active (as configured) or the directory of an adapter
   /// experiments/peers/llama_cpp_answers.py: llama.cpp answers too, reading the retrieved documents

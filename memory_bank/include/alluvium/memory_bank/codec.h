@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -63,6 +64,9 @@ struct CodecOptions {
   double lse_scale = 1.0;  ///< likewise (APE's S)
 };
 
+/// CodecOptions::positions: each document right after the prefix, or one after the other.
+enum class PositionScheme { parallel, sequential };
+
 /// The words of CodecOptions::preset, largest memories first.
 std::vector<std::string> kv_presets();
 
@@ -100,12 +104,18 @@ class Codec {
   /// than the decoder allows.
   virtual std::vector<Memory> compress(std::span<const Chunk> chunks) const = 0;
 
-  /// The prefix for a question over `memories`, best first. No memories: the shared prefix alone.
+  /// The prefix for a question over `memories`, best first, which stand as `scheme` says, or as the
+  /// options' positions do when it is empty. No memories: the shared prefix alone.
   /// Throws InvalidArgument before computing when prefix, memories and `room` tokens of question
   /// and answer exceed the decoder's positions, and when a memory's fingerprint is not this codec's
   /// (kv).
   virtual backbone::KvPrefix to_prefix(std::span<const std::shared_ptr<const Memory>> memories,
-                                       int64_t room) const = 0;
+                                       int64_t room,
+                                       std::optional<PositionScheme> scheme) const = 0;
+  backbone::KvPrefix to_prefix(std::span<const std::shared_ptr<const Memory>> memories,
+                               int64_t room) const {
+    return to_prefix(memories, room, std::nullopt);
+  }
 };
 
 using CodecRegistry = Registry<Codec, const CodecContext&>;

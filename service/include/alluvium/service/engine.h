@@ -49,7 +49,7 @@ struct Question {
   int64_t top_k = 0;      ///< documents considered; 0 = the configured number
   int64_t as_of_us = 0;   ///< 0 = newest
   std::string retrieval;  ///< empty = the configured method
-  std::string compose;    ///< empty = as configured; choose | together
+  std::string compose;    ///< empty = as configured; a word of compose.h
   /// Empty = the active one; "none", or a loaded reader by name or name@version
   std::string reader;
   /// Read exactly these instead of retrieving (benchmarks: the gold document)
