@@ -40,7 +40,7 @@ FrontierSetting kv(double keep, int64_t bits, const std::string& observer = "rep
 
 FrontierSetting merging(FrontierSetting setting, const std::string& merge) {
   setting.options.merge = merge;
-  setting.name += ", " + merge + " merged";
+  setting.name += ", merge " + merge;
   return setting;
 }
 
@@ -86,6 +86,7 @@ std::vector<FrontierSetting> frontier_grid(const std::string& grid) {
     settings.push_back(kv(keep, 0, "h2o", "d2o"));  // as in its source
     settings.push_back(kv(keep, 0, "random", "uniform"));
     settings.push_back(merging(kv(keep, 0), "neighbours"));
+    settings.push_back(merging(kv(keep, 0), "compensation"));
     settings.push_back(kv(keep, 4));
   }
   settings.push_back(kv(0.7, 0));

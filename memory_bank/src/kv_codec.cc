@@ -1,6 +1,7 @@
 #include "alluvium/memory_bank/kv_codec.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include <ATen/ops/all.h>
@@ -9,6 +10,8 @@
 #include "alluvium/core/error.h"
 #include "codec_base.h"
 #include "kv/budget.h"
+#include "kv/chunk_attention.h"
+#include "kv/compensation.h"
 #include "kv/merge.h"
 #include "kv/observer.h"
 #include "kv/settings.h"
@@ -41,7 +44,8 @@ std::string describe(const CodecContext& context) {
 /// Reads a chunk once and keeps pre-RoPE keys and values: all of them as they are, or the rows an
 /// observer finds, quantised.
 ///
-/// Source : the stages are those of kv/: observer, budget, merge, quantise, layer_section.
+/// Source : the stages are those of kv/: observer, budget, merge, compensation, quantise,
+///          layer_section.
 class StagedKvCodec final : public CodecBase, public KvStages {
  public:
   explicit StagedKvCodec(const CodecContext& context)
@@ -53,6 +57,9 @@ class StagedKvCodec final : public CodecBase, public KvStages {
     if (settings_.evicts()) {
       observer_ = make_observer(
           settings_.observer, {.decoder = decoder(), .tokenizer = tokenizer(), .prefix = prefix()});
+    }
+    if (settings_.merge == "compensation") {
+      rope_.emplace(rope_of(decoder()));
     }
   }
 
@@ -106,8 +113,9 @@ class StagedKvCodec final : public CodecBase, public KvStages {
     const auto storable = [&](const at::Tensor& captured) {
       return settings_.quantised() ? captured : as_it_is(captured);  // store_kv() checks the former
     };
-    auto stored = std::make_shared<const StoredKv>(
-        store_kv(storable(rows.keys), storable(rows.values), kept, type_, settings_));
+    auto stored = std::make_shared<const StoredKv>(store_kv(
+        storable(rows.keys), storable(rows.values), kept, type_, settings_,
+        rope_ ? compensate(reading.keys, reading.values, kept, *rope_) : CompensationRows{}));
     std::vector<StoredLayer> layers;
     for (const StoredKv::Layer& layer : stored->layers) {
       layers.push_back({layer.key_bits, layer.value_bits, layer.section});
@@ -131,7 +139,7 @@ class StagedKvCodec final : public CodecBase, public KvStages {
     }
     const int64_t next = next_position(scheme_, prefix_length(), lengths);
     check_room(decoder().geometry(), next, room);
-    return join_prefix(prefix(), place(memories), next, options());
+    return join_prefix(prefix(), place(memories), memories.size(), next, options());
   }
 
  private:
@@ -177,16 +185,19 @@ class StagedKvCodec final : public CodecBase, public KvStages {
 
   std::vector<backbone::KvSegment> place(
       std::span<const std::shared_ptr<const Memory>> memories) const {
-    std::vector<backbone::KvSegment> documents;
+    std::vector<backbone::KvSegment> segments;
     int64_t first = prefix_length();
     // The best comes first from the caller and stands last in a sequence, next to the question.
     for (auto memory = memories.rbegin(); memory != memories.rend(); ++memory) {
-      documents.push_back(place_rows(**memory, first));
+      segments.push_back(place_rows(**memory, first));
+      if (!(*memory)->compensation.counts.empty()) {
+        segments.push_back(place_compensation(**memory, first));
+      }
       if (scheme_ == PositionScheme::sequential) {
         first += (*memory)->length();
       }
     }
-    return documents;
+    return segments;
   }
 
   /// A tensor of its own on the CPU. Throws NumericError when a value is not finite: such a memory
@@ -206,6 +217,7 @@ class StagedKvCodec final : public CodecBase, public KvStages {
   const at::ScalarType type_;
   const PositionScheme scheme_;
   std::unique_ptr<Observer> observer_;
+  std::optional<backbone::Rope> rope_;  // where evicted rows are compensated for
 };
 
 }  // namespace

@@ -63,7 +63,7 @@ std::vector<ConfigurationKey> make_keys() {
        ALLUVIUM_FIELD(codec.merge),
        0,
        0,
-       {"preset", "none", "values", "neighbours"}},
+       {"preset", "none", "values", "neighbours", "compensation"}},
       {"codec.richer_share", ALLUVIUM_FIELD(codec.richer_share), 0, 0.5},
       {"codec.quality_tokens", ALLUVIUM_FIELD(codec.quality_tokens), 0, 512},
       {"codec.positions", ALLUVIUM_FIELD(codec.positions), 0, 0, {"parallel", "sequential"}},

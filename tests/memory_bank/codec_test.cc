@@ -214,6 +214,7 @@ TEST_CASE("codecs: every part of the fingerprint changes it, load-time settings 
   CHECK(differs([](CodecOptions& o) { o.key_group = 16; }));
   CHECK(differs([](CodecOptions& o) { o.scale_bits = 8; }));
   CHECK(differs([](CodecOptions& o) { o.merge = "values"; }));
+  CHECK(differs([](CodecOptions& o) { o.merge = "compensation"; }));
   CHECK_FALSE(differs([](CodecOptions& o) {
     o.observer = "repeat";
     o.budget = "global";

@@ -57,7 +57,7 @@ std::vector<std::string> kv_presets() {
 }
 
 const std::vector<std::string>& merge_names() {
-  static const std::vector<std::string> names = {"none", "values", "neighbours"};
+  static const std::vector<std::string> names = {"none", "values", "neighbours", "compensation"};
   return names;
 }
 

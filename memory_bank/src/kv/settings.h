@@ -21,7 +21,7 @@ struct KvSettings {
   int64_t boundary_bits = 8;   ///< least bits of the boundary layers
   int64_t key_group = 32;      ///< kept rows that share a key's scales
   int64_t scale_bits = 16;     ///< of each quantised scale and minimum
-  std::string merge = "none";  ///< none | values | neighbours
+  std::string merge = "none";  ///< none | values | neighbours | compensation
   // Not set by options.
   int64_t boundary_layers = 2;  ///< first and last layers
   int64_t sink_rows = 4;        ///< first rows of a chunk, always kept

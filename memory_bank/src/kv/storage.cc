@@ -11,6 +11,7 @@
 #include <ATen/ops/from_blob.h>
 
 #include "alluvium/core/error.h"
+#include "kv/compensation.h"
 #include "kv/layer_section.h"
 
 namespace alluvium::memory_bank {
@@ -47,7 +48,8 @@ int64_t sum(std::span<const int64_t> counts) {
 }  // namespace
 
 StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRows& kept,
-                  at::ScalarType type, const KvSettings& settings) {
+                  at::ScalarType type, const KvSettings& settings,
+                  const CompensationRows& compensation) {
   StoredKv stored;
   const int64_t layers = keys.size(0);
   const int64_t tokens = keys.size(2);
@@ -57,6 +59,12 @@ StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRo
   stored.scale_bits = settings.quantised() ? settings.scale_bits : 16;
   stored.type = type;
   stored.everything = kept.everything();
+  stored.compensated = !compensation.counts.empty();
+  CompensationRows narrow = compensation;
+  if (stored.compensated) {
+    narrow.keys = host(narrow.keys, at::kHalf, true);
+    narrow.values = host(narrow.values, at::kHalf, true);
+  }
   const at::ScalarType source = settings.quantised() ? at::kFloat : type;
   const at::Tensor all_keys = host(keys, source, settings.quantised());
   const at::Tensor all_values = host(values, source, settings.quantised());
@@ -92,6 +100,11 @@ StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRo
           encode_section(shape_of(stored, tokens, out.key_bits, out.value_bits), all_keys[layer],
                          all_values[layer], std::span(rows.counts).subspan(l * heads, heads),
                          positions.subspan(first[l], first[l + 1] - first[l]));
+      if (stored.compensated) {
+        const std::size_t rows_end = out.section.size();
+        out.section.resize(rows_end + compensation_bytes(stored.kv_heads, stored.head_dim));
+        write_compensation(narrow, layer, stored.kv_heads, out.section.data() + rows_end);
+      }
     }
   });
   return stored;
@@ -103,6 +116,9 @@ void load_kv(const StoredKv& stored, std::span<const StoredLayer> layers, Memory
   std::vector<int64_t> counts;
   std::vector<int64_t> positions;
   std::vector<int64_t> first = {0};
+  std::vector<std::size_t> rows_end;  // in each section
+  const std::size_t beyond =
+      stored.compensated ? compensation_bytes(stored.kv_heads, stored.head_dim) : 0;
   for (const StoredLayer& layer : layers) {
     const SectionShape shape = shape_of(stored, tokens, layer.key_bits, layer.value_bits);
     if (stored.everything) {
@@ -111,7 +127,8 @@ void load_kv(const StoredKv& stored, std::span<const StoredLayer> layers, Memory
       read_kept_rows(shape, layer.section, counts, positions);
     }
     const auto here = std::span<const int64_t>(counts).last(heads);
-    if (layer.section.size() != section_bytes(shape, here)) {
+    rows_end.push_back(section_bytes(shape, here));
+    if (layer.section.size() != rows_end.back() + beyond) {
       throw DataCorruption("memory record: a layer's section has another length than its rows");
     }
     first.push_back(first.back() + sum(here));
@@ -133,10 +150,24 @@ void load_kv(const StoredKv& stored, std::span<const StoredLayer> layers, Memory
       const auto l = static_cast<std::size_t>(i);
       const std::size_t at = static_cast<std::size_t>(first[l]) * row_bytes;
       decode_section(shape_of(stored, tokens, layers[l].key_bits, layers[l].value_bits),
-                     layers[l].section, std::span<const int64_t>(counts).subspan(l * heads, heads),
-                     keys + at, values + at);
+                     layers[l].section.first(rows_end[l]),
+                     std::span<const int64_t>(counts).subspan(l * heads, heads), keys + at,
+                     values + at);
     }
   });
+  memory.compensation = {};
+  if (stored.compensated) {
+    CompensationRows& rows = memory.compensation;
+    const auto slots = static_cast<int64_t>(counts.size());
+    rows.keys = at::empty({slots, stored.head_dim}, at::kHalf);
+    rows.values = at::empty({slots, stored.head_dim}, at::kHalf);
+    for (std::size_t l = 0; l < layers.size(); ++l) {
+      read_compensation(layers[l].section.subspan(rows_end[l]), tokens,
+                        std::span<const int64_t>(counts).subspan(l * heads, heads), rows);
+    }
+    rows.keys = rows.keys.to(stored.type);
+    rows.values = rows.values.to(stored.type);
+  }
   memory.kept = {};
   if (!stored.everything) {
     memory.kept.counts = std::move(counts);

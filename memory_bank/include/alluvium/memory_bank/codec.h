@@ -49,7 +49,7 @@ struct CodecOptions {
   int64_t key_group = 0;   ///< kept rows that share a key channel's scale, to 4096; 0 = as preset
   int64_t scale_bits = 0;  ///< of each quantised scale and minimum, 8 or 16; 0 = as preset
   /// What becomes of evicted rows: none (lost) | values (their values join the nearest kept row's) |
-  /// neighbours (runs of like rows become one); "preset"
+  /// neighbours (runs of like rows become one) | compensation (a layer and head's become one); "preset"
   std::string merge = "preset";
   /// Share of the chunks that are stored with the next larger preset, those that lose most; 0: none
   double richer_share = 0.01;
