@@ -44,6 +44,12 @@ FrontierSetting merging(FrontierSetting setting, const std::string& merge) {
   return setting;
 }
 
+FrontierSetting pruning(FrontierSetting setting, double key_channels) {
+  setting.options.key_channels = key_channels;
+  setting.name += fmt::format(", {} of the key channels", key_channels);
+  return setting;
+}
+
 double number(const std::string& key, const std::string& value) {
   double parsed = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), parsed);
@@ -87,8 +93,10 @@ std::vector<FrontierSetting> frontier_grid(const std::string& grid) {
     settings.push_back(kv(keep, 0, "random", "uniform"));
     settings.push_back(merging(kv(keep, 0), "neighbours"));
     settings.push_back(merging(kv(keep, 0), "compensation"));
+    settings.push_back(pruning(kv(keep, 0), 0.6));  // as in its source
     settings.push_back(kv(keep, 4));
   }
+  settings.push_back(pruning(kv(1, 0), 0.6));
   settings.push_back(kv(0.7, 0));
   settings.push_back(kv(0.1, 0));
   for (const auto& [keys, values] : {std::pair{8, 4}, {4, 4}, {3, 3}, {4, 2}, {2, 2}}) {
@@ -121,6 +129,8 @@ FrontierSetting parse_frontier_setting(const std::string& text) {
       options.key_bits = static_cast<int64_t>(number(key, value));
     } else if (key == "value_bits") {
       options.value_bits = static_cast<int64_t>(number(key, value));
+    } else if (key == "key_channels") {
+      options.key_channels = number(key, value);
     } else if (key == "boundary_bits") {
       options.boundary_bits = static_cast<int64_t>(number(key, value));
     } else if (key == "key_group") {

@@ -10,6 +10,7 @@
 #include "alluvium/core/error.h"
 #include "codec_base.h"
 #include "kv/budget.h"
+#include "kv/channels.h"
 #include "kv/chunk_attention.h"
 #include "kv/compensation.h"
 #include "kv/merge.h"
@@ -44,8 +45,8 @@ std::string describe(const CodecContext& context) {
 /// Reads a chunk once and keeps pre-RoPE keys and values: all of them as they are, or the rows an
 /// observer finds, quantised.
 ///
-/// Source : the stages are those of kv/: observer, budget, merge, compensation, quantise,
-///          layer_section.
+/// Source : the stages are those of kv/: observer, budget, merge, compensation, channels,
+///          quantise, layer_section.
 class StagedKvCodec final : public CodecBase, public KvStages {
  public:
   explicit StagedKvCodec(const CodecContext& context)
@@ -65,6 +66,7 @@ class StagedKvCodec final : public CodecBase, public KvStages {
 
   const Codec& codec() const override { return *this; }
   const std::string& observer() const override { return settings_.observer; }
+  bool reads_queries() const override { return settings_.prunes_channels(); }
   const char* name() const override { return "kv"; }
   bool stores_tensors() const override { return true; }
 
@@ -85,7 +87,11 @@ class StagedKvCodec final : public CodecBase, public KvStages {
     std::vector<ObservedChunk> observed;
     std::vector<std::size_t> owners;
     for (std::size_t i = 0; i < chunks.size(); ++i) {
-      readings.push_back({reads[i].keys, reads[i].values, {}});
+      readings.push_back({reads[i].keys, reads[i].values, {}, {}});
+      if (reads_queries()) {
+        readings.back().query_energy =
+            query_energy(reads[i].queries, decoder().geometry().kv_heads);
+      }
       if (is_observed(chunks[i])) {
         observed.push_back({chunks[i].tokens, &reads[i], &caches[i]});
         owners.push_back(i);
@@ -104,7 +110,7 @@ class StagedKvCodec final : public CodecBase, public KvStages {
     Memory memory = remember_tokens(chunk);
     memory.origin.preset = word_;
     const KeptRows kept = choose(chunk, reading.rows);
-    if (!settings_.quantised() && kept.everything()) {
+    if (!settings_.quantised() && kept.everything() && !settings_.prunes_channels()) {
       memory.keys = as_it_is(reading.keys);
       memory.values = as_it_is(reading.values);
       return memory;
@@ -115,7 +121,8 @@ class StagedKvCodec final : public CodecBase, public KvStages {
     };
     auto stored = std::make_shared<const StoredKv>(store_kv(
         storable(rows.keys), storable(rows.values), kept, type_, settings_,
-        rope_ ? compensate(reading.keys, reading.values, kept, *rope_) : CompensationRows{}));
+        rope_ ? compensate(reading.keys, reading.values, kept, *rope_) : CompensationRows{},
+        channels_of(rows.keys, reading, kept)));
     std::vector<StoredLayer> layers;
     for (const StoredKv::Layer& layer : stored->layers) {
       layers.push_back({layer.key_bits, layer.value_bits, layer.section});
@@ -162,9 +169,21 @@ class StagedKvCodec final : public CodecBase, public KvStages {
       request.cache = &caches.back();
       request.tokens = chunk.tokens;
       request.capture = true;
-      request.queries = is_observed(chunk) && observer_->needs_queries();
+      request.queries = reads_queries() || (is_observed(chunk) && observer_->needs_queries());
     }
     return requests.empty() ? std::vector<backbone::ReadResult>{} : decoder().read(requests);
+  }
+
+  /// Empty: all.
+  std::vector<HeadChannels> channels_of(const at::Tensor& keys, const ObservedReading& reading,
+                                        const KeptRows& kept) const {
+    if (!settings_.prunes_channels()) {
+      return {};
+    }
+    ALLUVIUM_CHECK(reading.query_energy.defined(),
+                   "codec.key_channels is {}, but the chunk was read without its queries",
+                   settings_.key_channels);
+    return choose_channels(keys, reading.query_energy, kept, settings_.key_channels);
   }
 
   KeptRows choose(const Chunk& chunk, const RowScores& rows) const {

@@ -8,6 +8,7 @@
 
 #include "alluvium/core/crc32c.h"
 #include "alluvium/core/error.h"
+#include "kv/record_check.h"
 #include "kv/storage.h"
 
 namespace alluvium::memory_bank {
@@ -19,6 +20,7 @@ constexpr uint16_t kOldest = 2;        // what this build still reads, and write
 constexpr uint16_t kEvicted = 1;       // flag: sections begin with bit maps of kept rows
 constexpr uint16_t kNarrowScales = 2;  // flag, from version 3: scales and minima in 8 bits
 constexpr uint16_t kCompensated = 8;   // flag, from version 4: sections end with compensation rows
+constexpr uint16_t kFewerChannels = 16;  // flag, from version 4: keys of some channels
 constexpr std::size_t kAlignment = 64;
 
 enum class StoredType : uint8_t { f32 = 1, f16 = 2, bf16 = 3 };
@@ -102,12 +104,6 @@ StoredKv store_as_they_are(const Memory& memory) {
   return store_kv(memory.keys, memory.values, {}, type, {});
 }
 
-void require(bool condition, const char* what) {
-  if (!condition) {
-    throw DataCorruption(fmt::format("memory record: {}", what));
-  }
-}
-
 /// Where the parts stand; follows from the header's counts.
 struct Layout {
   std::size_t ids = sizeof(Header);
@@ -122,13 +118,13 @@ struct Layout {
 /// Each version knows the flags of those before it.
 uint16_t known_flags(uint16_t version) {
   return static_cast<uint16_t>(kEvicted | (version >= 3 ? kNarrowScales : 0) |
-                               (version >= 4 ? kCompensated : 0));
+                               (version >= 4 ? kCompensated | kFewerChannels : 0));
 }
 
 uint16_t flags_of(const StoredKv& stored) {
-  return static_cast<uint16_t>((stored.everything ? 0 : kEvicted) |
-                               (stored.scale_bits == 8 ? kNarrowScales : 0) |
-                               (stored.compensated ? kCompensated : 0));
+  return static_cast<uint16_t>(
+      (stored.everything ? 0 : kEvicted) | (stored.scale_bits == 8 ? kNarrowScales : 0) |
+      (stored.compensated ? kCompensated : 0) | (stored.fewer_channels ? kFewerChannels : 0));
 }
 
 /// The oldest that knows the flags, so that older builds read what they can.
@@ -302,6 +298,7 @@ Memory decode_record(std::span<const std::byte> record) {
   stored.type = scalar_type(header.type);
   stored.everything = (header.flags & kEvicted) == 0;
   stored.compensated = (header.flags & kCompensated) != 0;
+  stored.fewer_channels = (header.flags & kFewerChannels) != 0;
   load_kv(stored, layers, memory);
   return memory;
 }

@@ -56,6 +56,7 @@ std::vector<ConfigurationKey> make_keys() {
        {"preset", "global", "curves", "uniform", "pyramid", "d2o"}},
       {"codec.key_bits", ALLUVIUM_FIELD(codec.key_bits), 0, 32},
       {"codec.value_bits", ALLUVIUM_FIELD(codec.value_bits), 0, 32},
+      {"codec.key_channels", ALLUVIUM_FIELD(codec.key_channels), 0, 1},
       {"codec.boundary_bits", ALLUVIUM_FIELD(codec.boundary_bits), 0, 8},
       {"codec.key_group", ALLUVIUM_FIELD(codec.key_group), 0, 4096},
       {"codec.scale_bits", ALLUVIUM_FIELD(codec.scale_bits), 0, 16},

@@ -10,16 +10,10 @@
 #include <ATen/ops/tensor.h>
 #include <c10/util/Half.h>
 
-#include "alluvium/core/error.h"
+#include "kv/record_check.h"
 
 namespace alluvium::memory_bank {
 namespace {
-
-void require(bool condition, const char* what) {
-  if (!condition) {
-    throw DataCorruption(fmt::format("memory record: {}", what));
-  }
-}
 
 std::size_t row_bytes(int64_t head_dim) {
   return static_cast<std::size_t>(head_dim) * sizeof(c10::Half);

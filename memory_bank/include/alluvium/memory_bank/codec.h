@@ -42,8 +42,9 @@ struct CodecOptions {
   std::string observer = "preset";
   /// How rows are shared out: global | curves | uniform | pyramid | d2o; "preset"
   std::string budget = "preset";
-  int64_t key_bits = 0;    ///< 2, 3, 4, 8, 16 or 32; 0 = as preset
-  int64_t value_bits = 0;  ///< likewise
+  int64_t key_bits = 0;     ///< 2, 3, 4, 8, 16 or 32; 0 = as preset
+  int64_t value_bits = 0;   ///< likewise
+  double key_channels = 0;  ///< share of a key's channels kept, in pairs, (0, 1]; 0 = as preset
   int64_t boundary_bits =
       0;                   ///< least bits in the first and last two layers, 2 to 8; 0 = as preset
   int64_t key_group = 0;   ///< kept rows that share a key channel's scale, to 4096; 0 = as preset

@@ -59,6 +59,7 @@ struct StoredKv {
   at::ScalarType type = at::kFloat;  ///< what it is decoded to: float32, float16 or bfloat16
   bool everything = true;            ///< every token is kept
   bool compensated = false;          ///< each slot has a compensation row
+  bool fewer_channels = false;       ///< keys lack channels, whose means stand for them
   std::vector<Layer> layers;
 };
 
