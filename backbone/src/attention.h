@@ -19,7 +19,7 @@ namespace alluvium::backbone {
 /// What the rows of one sequence may see, built once a read and shared by all layers.
 struct AttentionView {
   int64_t slots_before = 0;  ///< visible to every row; row i also sees the i + 1 slots after them
-  /// float32 [slots_before + n], or [layers, kv_heads, slots_before + n], or undefined
+  /// float32, of slots_before + n slots at least: [slots], [layers, kv_heads, slots] or undefined
   at::Tensor log_bias;
   /// [layers * kv_heads] first slot of each; empty: 0 for all. Belongs to the cache
   std::span<const int64_t> begins;
@@ -48,8 +48,8 @@ struct ObservedSlots {
   at::Tensor maximum;  ///< float32 [kv_heads, end - begin], written: highest weight over all rows
 };
 
-/// Additive mask [n * group, slots_before + n] of `options`: 0 or the bias where visible, -inf
-/// elsewhere. A bias that differs by head is left to head_view().
+/// Additive mask [n * group, slots_before + n] of `options`: 0 where visible, -inf elsewhere. A bias
+/// is attend()'s to add.
 at::Tensor make_mask(const AttentionView& view, int64_t n, int64_t group,
                      const at::TensorOptions& options);
 
@@ -59,7 +59,7 @@ AttentionView scattered_view(const at::Tensor& places, int64_t slots, int64_t gr
                              const at::TensorOptions& options);
 
 /// What one KV head of a layer sees of a view in which heads differ: its slots from first_slot on,
-/// with their bias in the mask.
+/// and their bias.
 AttentionView head_view(const AttentionView& whole, int64_t layer, int64_t head, int64_t kv_heads);
 
 /// queries: [n, heads, head_dim] rotated; keys, values: [kv_heads, slots_before + n, head_dim], may

@@ -92,8 +92,7 @@ const KvFamily::Way* KvFamily::richer_than(const Way& way) const {
   for (auto at = std::find(presets.begin(), presets.end(), way.preset); at != presets.begin();) {
     --at;
     for (const Way& candidate : ways_) {
-      const std::string& observer = candidate.stages->observer();
-      if (candidate.word == *at && (observer == "none" || observer == way.stages->observer())) {
+      if (candidate.word == *at && candidate.stages->takes_readings_of(*way.stages)) {
         return &candidate;
       }
     }

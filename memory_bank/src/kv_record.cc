@@ -8,16 +8,19 @@
 
 #include "alluvium/core/crc32c.h"
 #include "alluvium/core/error.h"
+#include "kv/record_check.h"
 #include "kv/storage.h"
 
 namespace alluvium::memory_bank {
 namespace {
 
 constexpr std::array<char, 4> kMagic = {'A', 'K', 'V', 'M'};
-constexpr uint16_t kVersion = 3;
+constexpr uint16_t kVersion = 4;
 constexpr uint16_t kOldest = 2;        // what this build still reads, and writes where it suffices
 constexpr uint16_t kEvicted = 1;       // flag: sections begin with bit maps of kept rows
 constexpr uint16_t kNarrowScales = 2;  // flag, from version 3: scales and minima in 8 bits
+constexpr uint16_t kCompensated = 8;   // flag, from version 4: sections end with compensation rows
+constexpr uint16_t kFewerChannels = 16;  // flag, from version 4: keys of some channels
 constexpr std::size_t kAlignment = 64;
 
 enum class StoredType : uint8_t { f32 = 1, f16 = 2, bf16 = 3 };
@@ -101,12 +104,6 @@ StoredKv store_as_they_are(const Memory& memory) {
   return store_kv(memory.keys, memory.values, {}, type, {});
 }
 
-void require(bool condition, const char* what) {
-  if (!condition) {
-    throw DataCorruption(fmt::format("memory record: {}", what));
-  }
-}
-
 /// Where the parts stand; follows from the header's counts.
 struct Layout {
   std::size_t ids = sizeof(Header);
@@ -118,6 +115,27 @@ struct Layout {
         sections(align(directory + layers * sizeof(LayerEntry))) {}
 };
 
+/// Each version knows the flags of those before it.
+uint16_t known_flags(uint16_t version) {
+  return static_cast<uint16_t>(kEvicted | (version >= 3 ? kNarrowScales : 0) |
+                               (version >= 4 ? kCompensated | kFewerChannels : 0));
+}
+
+uint16_t flags_of(const StoredKv& stored) {
+  return static_cast<uint16_t>(
+      (stored.everything ? 0 : kEvicted) | (stored.scale_bits == 8 ? kNarrowScales : 0) |
+      (stored.compensated ? kCompensated : 0) | (stored.fewer_channels ? kFewerChannels : 0));
+}
+
+/// The oldest that knows the flags, so that older builds read what they can.
+uint16_t version_for(uint16_t flags) {
+  uint16_t version = kOldest;
+  while ((flags & ~known_flags(version)) != 0) {
+    ++version;
+  }
+  return version;
+}
+
 Header read_header(std::span<const std::byte> record) {
   require(record.size() >= sizeof(Header), "shorter than its header");
   Header header;
@@ -125,13 +143,15 @@ Header read_header(std::span<const std::byte> record) {
   require(header.magic == kMagic, "wrong magic");
   require(crc32c(record.data(), offsetof(Header, header_crc)) == header.header_crc,
           "the header's CRC does not match");
-  const uint16_t flags = header.version == kOldest ? kEvicted : kEvicted | kNarrowScales;
-  if (header.version < kOldest || header.version > kVersion || (header.flags & ~flags) != 0) {
+  if (header.version < kOldest || header.version > kVersion ||
+      (header.flags & ~known_flags(header.version)) != 0) {
     throw NotSupported(fmt::format(
         "memory record of version {} with flags {:#x}; this build reads versions {} to {}",
         header.version, header.flags, kOldest, kVersion));
   }
   require(header.record_bytes == record.size(), "its length is not the one in its header");
+  require((header.flags & kCompensated) == 0 || (header.flags & kEvicted) != 0,
+          "it compensates for rows and has lost none");
   return header;
 }
 
@@ -219,10 +239,8 @@ std::vector<std::byte> encode_record(const Memory& memory) {
 
   Header header{};
   header.magic = kMagic;
-  const bool narrow_scales = stored.scale_bits == 8;
-  header.version = narrow_scales ? kVersion : kOldest;
-  header.flags = static_cast<uint16_t>((stored.everything ? 0 : kEvicted) |
-                                       (narrow_scales ? kNarrowScales : 0));
+  header.flags = flags_of(stored);
+  header.version = version_for(header.flags);
   header.fingerprint = memory.fingerprint;
   header.document_sha = memory.document_sha;
   header.tokens = static_cast<uint32_t>(memory.tokens.size());
@@ -279,6 +297,8 @@ Memory decode_record(std::span<const std::byte> record) {
   stored.scale_bits = (header.flags & kNarrowScales) != 0 ? 8 : 16;
   stored.type = scalar_type(header.type);
   stored.everything = (header.flags & kEvicted) == 0;
+  stored.compensated = (header.flags & kCompensated) != 0;
+  stored.fewer_channels = (header.flags & kFewerChannels) != 0;
   load_kv(stored, layers, memory);
   return memory;
 }

@@ -15,7 +15,7 @@ class NoneCodec final : public CodecBase {
   backbone::KvPrefix to_prefix(std::span<const std::shared_ptr<const Memory>>, int64_t room,
                                std::optional<PositionScheme>) const override {
     check_room(decoder().geometry(), prefix_length(), room);
-    return join_prefix(prefix(), {}, prefix_length(), PositionScheme::sequential, options());
+    return join_prefix(prefix(), {}, 0, prefix_length(), PositionScheme::sequential, options());
   }
 };
 

@@ -37,10 +37,13 @@ backbone::KvSegment place_rows(const Memory& memory, int64_t first);
 std::vector<backbone::TokenId> sequence_tokens(
     std::span<const std::shared_ptr<const Memory>> memories);
 
-/// Prefix and documents with the settings for that many documents: one document, or documents in
-/// sequence, are attended to as plain text.
+/// The rows that stand for those it lost, for a memory that has some: one for each layer and head.
+backbone::KvSegment place_compensation(const Memory& memory, int64_t first);
+
+/// Prefix and the segments of so many documents, with the settings for that many: one document, or
+/// documents in sequence, are attended to as plain text.
 backbone::KvPrefix join_prefix(const SharedPrefix& shared,
-                               std::vector<backbone::KvSegment> documents, int64_t next,
-                               PositionScheme scheme, const CodecOptions& options);
+                               std::vector<backbone::KvSegment> segments, std::size_t documents,
+                               int64_t next, PositionScheme scheme, const CodecOptions& options);
 
 }  // namespace alluvium::memory_bank

@@ -28,7 +28,7 @@ class TextCodec final : public CodecBase {
     check_room(decoder().geometry(), next, room);
     auto documents = scheme == PositionScheme::parallel ? read_side_by_side(memories)
                                                         : read_in_sequence(memories);
-    return join_prefix(prefix(), std::move(documents), next, scheme, options());
+    return join_prefix(prefix(), std::move(documents), memories.size(), next, scheme, options());
   }
 
  private:

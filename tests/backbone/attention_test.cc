@@ -132,6 +132,27 @@ TEST_CASE("attention: a slot with bias ln 3 weighs as three, and one with -inf a
   check_both({5.0F, 0.3F, 0.3F}, {100, 2, 4}, removed, 3.0);
 }
 
+// Shares 138 / 238 and 100 / 238. In bfloat16 the logarithms would be 4.9375 and 4.59375, the first
+// share 0.5851.
+TEST_CASE("attention: in bfloat16 a bias counts as in float32", "[backbone][attention]") {
+  const int64_t head_dim = GENERATE(8, 64);  // of ATen's kernels and of our own
+  const int64_t rows = GENERATE(1, 3);
+  const double temperature = GENERATE(1.0, 1.0 + 1e-9);
+  CAPTURE(head_dim, rows, temperature);
+  const auto options = at::TensorOptions(at::kBFloat16);
+  const at::Tensor keys = at::zeros({1, 2 + rows, head_dim}, options);
+  const at::Tensor values = at::zeros({1, 2 + rows, head_dim}, options);
+  values[0][0].fill_(1);
+  AttentionView view = context(temperature, 1, 1);
+  view.slots_before = 2;
+  view.log_bias = at::full({2 + rows}, -INFINITY, at::kFloat);
+  view.log_bias[0] = std::log(138.0);
+  view.log_bias[1] = std::log(100.0);
+  view.mask = make_mask(view, rows, 1, options);
+  const at::Tensor out = attend(at::ones({rows, 1, head_dim}, options), keys, values, view);
+  CHECK((out.to(at::kDouble) - 138.0 / 238).abs().max().item<double>() < 2e-3);
+}
+
 TEST_CASE("attention: identical slots weigh as one with the logarithm of their number as bias",
           "[backbone][attention][property]") {
   const auto seed = GENERATE(range(0, 4));

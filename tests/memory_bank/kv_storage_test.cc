@@ -1,6 +1,7 @@
 // Layers of several widths in one record, and the numbers that no record holds.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -12,6 +13,7 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
+#include "alluvium/core/crc32c.h"
 #include "alluvium/core/error.h"
 #include "alluvium/core/random.h"
 #include "alluvium/memory_bank/kv_record.h"
@@ -26,6 +28,7 @@ namespace {
 using memory_bank::CodecOptions;
 using memory_bank::decode_record;
 using memory_bank::encode_record;
+using memory_bank::HeadChannels;
 using memory_bank::KeptRows;
 using memory_bank::KvSettings;
 using memory_bank::Memory;
@@ -63,6 +66,21 @@ KeptRows random_choice(Random& random, int64_t tokens) {
   return kept;
 }
 
+/// Other channels in every layer and head, at least one.
+std::vector<HeadChannels> random_channels(Random& random) {
+  std::vector<HeadChannels> channels(kLayers * kKvHeads);
+  for (HeadChannels& head : channels) {
+    for (int64_t c = 0; c < kHeadWidth; ++c) {
+      if (random.below(2) == 0 || (c == kHeadWidth - 1 && head.kept.empty())) {
+        head.kept.push_back(c);
+      } else {
+        head.constant.push_back(static_cast<float>(random.normal()));
+      }
+    }
+  }
+  return channels;
+}
+
 struct Width {
   int64_t keys;
   int64_t values;
@@ -79,7 +97,8 @@ CodecOptions of_width(const Width& width) {
 
 /// A memory of random rows as these settings store it.
 Memory stored_memory(const KvSettings& settings, int64_t tokens, const KeptRows& kept,
-                     at::ScalarType type, Random& random) {
+                     at::ScalarType type, Random& random,
+                     const std::vector<HeadChannels>& channels = {}) {
   Memory memory;
   memory.fingerprint = bank_fingerprint();
   for (int64_t token = 0; token < tokens; ++token) {
@@ -88,7 +107,7 @@ Memory stored_memory(const KvSettings& settings, int64_t tokens, const KeptRows&
   memory.document_sha = memory_bank::hash_tokens(memory.tokens);
   const at::Tensor keys = random_rows(random, tokens);
   auto stored = std::make_shared<const StoredKv>(
-      store_kv(keys, random_rows(random, tokens), kept, type, settings));
+      store_kv(keys, random_rows(random, tokens), kept, type, settings, {}, channels));
   std::vector<StoredLayer> layers;
   for (const StoredKv::Layer& layer : stored->layers) {
     layers.push_back({layer.key_bits, layer.value_bits, layer.section});
@@ -149,6 +168,87 @@ TEST_CASE("storage: a changed bit or a missing end of a record of 2, 3 and 4 bit
   for (std::size_t size = 0; size < record.size(); ++size) {
     CAPTURE(size);
     REQUIRE_THROWS_AS(decode_record(std::span(record).first(size)), DataCorruption);
+  }
+}
+
+/// Changes a byte of the record and makes its CRC right again, as a forger would.
+std::vector<std::byte> forge(std::vector<std::byte> record, std::size_t at, std::byte value) {
+  constexpr std::size_t kPayload = 128;
+  record[at] = value;
+  const uint32_t payload = crc32c(record.data() + kPayload, record.size() - kPayload);
+  std::memcpy(record.data() + 120, &payload, sizeof(payload));
+  const uint32_t header = crc32c(record.data(), 124);
+  std::memcpy(record.data() + 124, &header, sizeof(header));
+  return record;
+}
+
+TEST_CASE("storage: any channels of keys pass through a record, the others as they are in float16",
+          "[memory_bank][kv][channels][record][property]") {
+  const auto seed = GENERATE(range(0U, 6U));
+  const int64_t bits = GENERATE(0, 16, 3);
+  const bool ragged = GENERATE(false, true);
+  CAPTURE(seed, bits, ragged);
+  Random random(seed);
+  CodecOptions options = of_width({bits, bits, 0});
+  options.scale_bits = seed % 2 == 0 ? 8 : 16;
+  const auto type = bits == 16 ? at::kHalf : at::kFloat;
+  const KeptRows kept = ragged ? random_choice(random, 40) : KeptRows{};
+  const auto channels = random_channels(random);
+  const Memory memory =
+      stored_memory(memory_bank::resolve_settings(options), 40, kept, type, random, channels);
+  const auto record = encode_record(memory);
+  CHECK(same_memory(decode_record(record), memory));
+  // Rows of the first layer and head.
+  const int64_t rows = ragged ? kept.counts[0] : 40;
+  const at::Tensor keys = memory.keys.reshape({-1, kHeadWidth}).narrow(0, 0, rows);
+  std::size_t constant = 0;
+  for (int64_t c = 0; c < kHeadWidth; ++c) {
+    if (std::find(channels[0].kept.begin(), channels[0].kept.end(), c) != channels[0].kept.end()) {
+      continue;
+    }
+    const float expected = c10::Half(channels[0].constant[constant++]);
+    for (int64_t row = 0; row < rows; ++row) {
+      CHECK(keys[row][c].item<float>() == expected);
+    }
+  }
+}
+
+TEST_CASE("storage: damaged and contradictory channels are found",
+          "[memory_bank][kv][channels][record][property]") {
+  CodecOptions options = of_width({3, 3, 0});
+  options.scale_bits = GENERATE(8, 16);
+  const bool ragged = GENERATE(false, true);
+  CAPTURE(options.scale_bits, ragged);
+  Random random(31);
+  const KeptRows kept = ragged ? random_choice(random, 40) : KeptRows{};
+  auto channels = random_channels(random);
+  channels[0] = {{1, 2, 4, 6}, {0.5F, -1, 2}};
+  const auto record = encode_record(stored_memory(memory_bank::resolve_settings(options), 40, kept,
+                                                  at::kFloat, random, channels));
+  for (std::size_t at = 0; at < record.size(); ++at) {
+    auto damaged = record;
+    damaged[at] ^= static_cast<std::byte>(1U << random.below(8));
+    CAPTURE(at);
+    REQUIRE_THROWS_AS(decode_record(damaged), DataCorruption);
+    REQUIRE_THROWS_AS(decode_record(std::span(record).first(at)), DataCorruption);
+  }
+  uint64_t section = 0;
+  std::memcpy(&section, record.data() + (128 + 40 * 4 + 63) / 64 * 64, sizeof(section));
+  const std::size_t mask = section + (ragged ? kKvHeads * 5 : 0);
+  REQUIRE(record.at(mask) == std::byte{0b1010110});
+  REQUIRE_NOTHROW(decode_record(forge(record, mask, record[mask])));
+  REQUIRE_NOTHROW(decode_record(forge(record, mask + 1, std::byte{7})));  // another mean
+  // No channel, one past the last, one more, one fewer.
+  for (const unsigned bits : {0U, 0b11010110U, 0b1010111U, 0b1010100U}) {
+    CAPTURE(bits);
+    CHECK_THROWS_AS(decode_record(forge(record, mask, static_cast<std::byte>(bits))),
+                    DataCorruption);
+  }
+  CHECK_THROWS_AS(decode_record(forge(record, mask + 2, std::byte{0x7c})), DataCorruption);  // Inf
+  CHECK_THROWS_AS(decode_record(forge(record, 6, record[6] ^ std::byte{16})), DataCorruption);
+  // Absurd counts of heads and of channels take no memory.
+  for (const std::size_t at : {80U, 81U, 82U, 83U, 84U, 85U, 86U, 87U}) {
+    CHECK_THROWS_AS(decode_record(forge(record, at, std::byte{0x7f})), DataCorruption);
   }
 }
 

@@ -1,7 +1,8 @@
 // One layer's keys and values as the bytes of a record, and back.
 //
 // Purpose: the layout of docs/FORMATS.md, "Memory record", below the directory: for evicted rows a
-//          bit map for each head; then each head's keys; then each head's values.
+//          bit map for each head; where key channels are left out, each head's; then each head's keys;
+//          then each head's values.
 // Threads: pure functions.
 #pragma once
 
@@ -13,6 +14,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "alluvium/memory_bank/memory.h"
+#include "kv/channels.h"
 
 namespace alluvium::memory_bank {
 
@@ -29,23 +31,31 @@ struct SectionShape {
   int64_t value_bits = 0;
 };
 
-/// counts: kept rows of each head.
-std::size_t section_bytes(const SectionShape& shape, std::span<const int64_t> counts);
+/// counts: kept rows of each head. channels: of each head; empty: every head keeps all.
+std::size_t section_bytes(const SectionShape& shape, std::span<const int64_t> counts,
+                          std::span<const HeadChannels> channels);
 
 /// keys, values: contiguous [kv_heads, tokens, head_dim], float32 for quantised bits, else
 /// shape.type. positions: kept tokens of all heads, one head after the other.
 std::vector<std::byte> encode_section(const SectionShape& shape, const at::Tensor& keys,
                                       const at::Tensor& values, std::span<const int64_t> counts,
-                                      std::span<const int64_t> positions);
+                                      std::span<const int64_t> positions,
+                                      std::span<const HeadChannels> channels);
 
 /// Kept rows of each head, and their tokens, from the bit maps. Throws DataCorruption when the
 /// section is too short for them, a head keeps nothing, or a bit stands past the last token.
 void read_kept_rows(const SectionShape& shape, std::span<const std::byte> section,
                     std::vector<int64_t>& counts, std::vector<int64_t>& positions);
 
+/// The channels of each head, of a section that leaves some out. Throws DataCorruption when it is too
+/// short for them, a head keeps none, a bit stands past the last channel, or a mean is not finite.
+std::vector<HeadChannels> read_channels(const SectionShape& shape,
+                                        std::span<const std::byte> section);
+
 /// Writes the rows of all heads, one head after the other, to keys and values of shape.type. The
 /// section must have section_bytes().
 void decode_section(const SectionShape& shape, std::span<const std::byte> section,
-                    std::span<const int64_t> counts, void* keys, void* values);
+                    std::span<const int64_t> counts, std::span<const HeadChannels> channels,
+                    void* keys, void* values);
 
 }  // namespace alluvium::memory_bank

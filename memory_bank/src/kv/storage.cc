@@ -1,6 +1,7 @@
 #include "kv/storage.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include <ATen/Parallel.h>
@@ -11,7 +12,9 @@
 #include <ATen/ops/from_blob.h>
 
 #include "alluvium/core/error.h"
+#include "kv/compensation.h"
 #include "kv/layer_section.h"
+#include "kv/record_check.h"
 
 namespace alluvium::memory_bank {
 namespace {
@@ -25,6 +28,16 @@ at::Tensor host(const at::Tensor& tensor, at::ScalarType type, bool quantised) {
     throw NumericError("keys or values of a chunk are not finite in float16");
   }
   return stored;
+}
+
+void check_constants(std::span<const HeadChannels> channels) {
+  for (const HeadChannels& head : channels) {
+    for (const float constant : head.constant) {
+      if (!(std::abs(constant) <= kHighestHalf)) {
+        throw NumericError("the mean of a key channel is not finite in float16");
+      }
+    }
+  }
 }
 
 SectionShape shape_of(const StoredKv& stored, int64_t tokens, int64_t key_bits,
@@ -47,7 +60,8 @@ int64_t sum(std::span<const int64_t> counts) {
 }  // namespace
 
 StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRows& kept,
-                  at::ScalarType type, const KvSettings& settings) {
+                  at::ScalarType type, const KvSettings& settings,
+                  const CompensationRows& compensation, std::span<const HeadChannels> channels) {
   StoredKv stored;
   const int64_t layers = keys.size(0);
   const int64_t tokens = keys.size(2);
@@ -57,6 +71,14 @@ StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRo
   stored.scale_bits = settings.quantised() ? settings.scale_bits : 16;
   stored.type = type;
   stored.everything = kept.everything();
+  stored.compensated = !compensation.counts.empty();
+  stored.fewer_channels = !channels.empty();
+  check_constants(channels);
+  CompensationRows narrow = compensation;
+  if (stored.compensated) {
+    narrow.keys = host(narrow.keys, at::kHalf, true);
+    narrow.values = host(narrow.values, at::kHalf, true);
+  }
   const at::ScalarType source = settings.quantised() ? at::kFloat : type;
   const at::Tensor all_keys = host(keys, source, settings.quantised());
   const at::Tensor all_values = host(values, source, settings.quantised());
@@ -91,7 +113,13 @@ StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRo
       out.section =
           encode_section(shape_of(stored, tokens, out.key_bits, out.value_bits), all_keys[layer],
                          all_values[layer], std::span(rows.counts).subspan(l * heads, heads),
-                         positions.subspan(first[l], first[l + 1] - first[l]));
+                         positions.subspan(first[l], first[l + 1] - first[l]),
+                         channels.empty() ? channels : channels.subspan(l * heads, heads));
+      if (stored.compensated) {
+        const std::size_t rows_end = out.section.size();
+        out.section.resize(rows_end + compensation_bytes(stored.kv_heads, stored.head_dim));
+        write_compensation(narrow, layer, stored.kv_heads, out.section.data() + rows_end);
+      }
     }
   });
   return stored;
@@ -103,6 +131,10 @@ void load_kv(const StoredKv& stored, std::span<const StoredLayer> layers, Memory
   std::vector<int64_t> counts;
   std::vector<int64_t> positions;
   std::vector<int64_t> first = {0};
+  std::vector<std::size_t> rows_end;                // in each section
+  std::vector<std::vector<HeadChannels>> channels;  // of each layer
+  const std::size_t beyond =
+      stored.compensated ? compensation_bytes(stored.kv_heads, stored.head_dim) : 0;
   for (const StoredLayer& layer : layers) {
     const SectionShape shape = shape_of(stored, tokens, layer.key_bits, layer.value_bits);
     if (stored.everything) {
@@ -111,9 +143,11 @@ void load_kv(const StoredKv& stored, std::span<const StoredLayer> layers, Memory
       read_kept_rows(shape, layer.section, counts, positions);
     }
     const auto here = std::span<const int64_t>(counts).last(heads);
-    if (layer.section.size() != section_bytes(shape, here)) {
-      throw DataCorruption("memory record: a layer's section has another length than its rows");
-    }
+    channels.push_back(stored.fewer_channels ? read_channels(shape, layer.section)
+                                             : std::vector<HeadChannels>{});
+    rows_end.push_back(section_bytes(shape, here, channels.back()));
+    require(layer.section.size() == rows_end.back() + beyond,
+            "a layer's section has another length than its rows");
     first.push_back(first.back() + sum(here));
   }
 
@@ -133,10 +167,24 @@ void load_kv(const StoredKv& stored, std::span<const StoredLayer> layers, Memory
       const auto l = static_cast<std::size_t>(i);
       const std::size_t at = static_cast<std::size_t>(first[l]) * row_bytes;
       decode_section(shape_of(stored, tokens, layers[l].key_bits, layers[l].value_bits),
-                     layers[l].section, std::span<const int64_t>(counts).subspan(l * heads, heads),
+                     layers[l].section.first(rows_end[l]),
+                     std::span<const int64_t>(counts).subspan(l * heads, heads), channels[l],
                      keys + at, values + at);
     }
   });
+  memory.compensation = {};
+  if (stored.compensated) {
+    CompensationRows& rows = memory.compensation;
+    const auto slots = static_cast<int64_t>(counts.size());
+    rows.keys = at::empty({slots, stored.head_dim}, at::kHalf);
+    rows.values = at::empty({slots, stored.head_dim}, at::kHalf);
+    for (std::size_t l = 0; l < layers.size(); ++l) {
+      read_compensation(layers[l].section.subspan(rows_end[l]), tokens,
+                        std::span<const int64_t>(counts).subspan(l * heads, heads), rows);
+    }
+    rows.keys = rows.keys.to(stored.type);
+    rows.values = rows.values.to(stored.type);
+  }
   memory.kept = {};
   if (!stored.everything) {
     memory.kept.counts = std::move(counts);

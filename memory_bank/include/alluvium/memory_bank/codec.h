@@ -43,14 +43,15 @@ struct CodecOptions {
   std::string observer = "preset";
   /// How rows are shared out: global | curves | uniform | pyramid | d2o; "preset"
   std::string budget = "preset";
-  int64_t key_bits = 0;    ///< 2, 3, 4, 8, 16 or 32; 0 = as preset
-  int64_t value_bits = 0;  ///< likewise
+  int64_t key_bits = 0;     ///< 2, 3, 4, 8, 16 or 32; 0 = as preset
+  int64_t value_bits = 0;   ///< likewise
+  double key_channels = 0;  ///< share of a key's channels kept, in pairs, (0, 1]; 0 = as preset
   int64_t boundary_bits =
       0;                   ///< least bits in the first and last two layers, 2 to 8; 0 = as preset
   int64_t key_group = 0;   ///< kept rows that share a key channel's scale, to 4096; 0 = as preset
   int64_t scale_bits = 0;  ///< of each quantised scale and minimum, 8 or 16; 0 = as preset
   /// What becomes of evicted rows: none (lost) | values (their values join the nearest kept row's) |
-  /// neighbours (runs of like rows become one); "preset"
+  /// neighbours (runs of like rows become one) | compensation (a layer and head's become one); "preset"
   std::string merge = "preset";
   /// Share of the chunks that are stored with the next larger preset, those that lose most; 0: none
   double richer_share = 0.01;
