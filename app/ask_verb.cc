@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "alluvium/service/compose.h"
 #include "connection.h"
 #include "time_argument.h"
 #include "verbs.h"
@@ -134,8 +135,9 @@ void add_ask(CLI::App& program, int& exit_code) {
       "--reader", question.reader,
       "none, or a reader of the service by name or name@version; default: the active one");
   verb->add_option("--compose", question.compose,
-                   "of several documents: choose the one that fits best, or read them together")
-      ->check(CLI::IsMember({"choose", "together"}));
+                   "of several documents: choose the one that fits best, read them together, in "
+                   "sequence, or blend them: in sequence with some rows recomputed")
+      ->check(CLI::IsMember(service::compose_words()));
   verb->add_option("--retrieval", question.retrieval, "bm25, vector, hybrid or rrf")
       ->check(CLI::IsMember({"bm25", "vector", "hybrid", "rrf"}));
   verb->add_option("--top-k", question.top_k, "Documents read")->check(CLI::Range(1, 1000));

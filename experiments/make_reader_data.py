@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""What readers from version 4 on are trained on: questions about encyclopedia passages, about spans of years and about package changelogs.
+"""What readers from version 4 on are trained on: questions about encyclopedia passages, spans of years, package changelogs and made records.
 
-    make_reader_data.py SQUAD_DIR TIMEQA_DIR OUT_DIR [SQUAD_TRAIN_DOCUMENTS [CHANGELOGS_DIR]]
+    make_reader_data.py SQUAD_DIR TIMEQA_DIR OUT_DIR [SQUAD_TRAIN_DOCUMENTS [CHANGELOGS_DIR [RECORDS]]]
 
 Writes OUT_DIR/docs.jsonl and OUT_DIR/questions.jsonl. A question's field "part" is train, validation or held_out:
 SQuAD      train and validation from the splits qa_lt and qa_lt_val, so many documents with all their questions, drawn by a fixed seed;
 TimeQA     by article: 0 to 199 train, 200 to 229 validation, 230 and later held_out; questions without an answer are left out.
 Changelogs (a folder like /usr/share/doc) by source package: held_out those with one of the 300 newest entries, which the demo publishes,
            of the others a twentieth validation and the rest train.
+Records    (made_records.py) a twelfth validation and the rest train; each is followed by the beginning of a passage of SQuAD's qa_lt.
 The same arguments give the same bytes.
 """
 import email.utils
@@ -19,6 +20,8 @@ import pathlib
 import random
 import re
 import sys
+
+import made_records
 
 SQUAD_VALIDATION_DOCUMENTS = 60
 TIMEQA_TRAIN_ARTICLES = 200
@@ -116,12 +119,24 @@ def changelogs(directory):
         yield {"id": f"{entry['source']}/{entry['version']}", "title": f"{entry['source']} {entry['version']}", "text": entry["text"]}, asked
 
 
+def records(squad_directory, count):
+    draw = random.Random(0)
+    splits = {question["doc_id"]: question["mac_split"] for question in rows(f"{squad_directory}/train.questions.jsonl.gz")}
+    remarks = [document["text"] for document in rows(f"{squad_directory}/train.docs.jsonl.gz") if splits.get(document["id"]) == "qa_lt"]
+    for number in range(count):
+        remark = re.match(r".{0,300}\.(?=\s|$)", draw.choice(remarks), re.DOTALL)
+        document, asked = made_records.record(draw, number, remark[0] if remark else "")
+        yield document, [("validation" if number % 12 == 0 else "train", question) for question in asked]
+
+
 def main():
     squad_directory, timeqa_directory, out = sys.argv[1:4]
     train_documents = int(sys.argv[4]) if len(sys.argv) > 4 else 800
     passages = [*squad(squad_directory, train_documents), *timeqa(timeqa_directory)]
     if len(sys.argv) > 5:
         passages += changelogs(sys.argv[5])
+    if len(sys.argv) > 6:
+        passages += records(squad_directory, int(sys.argv[6]))
     os.makedirs(out, exist_ok=True)
     with open(f"{out}/docs.jsonl", "w", encoding="utf-8") as documents, \
             open(f"{out}/questions.jsonl", "w", encoding="utf-8") as questions:

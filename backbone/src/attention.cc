@@ -26,6 +26,13 @@ namespace {
 
 constexpr double kHidden = -std::numeric_limits<double>::infinity();
 
+// The mask with each slot's bias; in float32 where there is one, because bfloat16 holds the logarithm
+// of a count to 1 % of the count only.
+at::Tensor biased_mask(const AttentionView& view) {
+  return view.log_bias.defined() ? view.mask + view.log_bias.narrow(0, 0, view.mask.size(1))
+                                 : view.mask;
+}
+
 // The two-part form, explicit in float32. q: [kv_heads, rows, head_dim]; mask: [rows, slots].
 at::Tensor attend_in_parts(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& values,
                            const at::Tensor& mask, const AttentionView& view, double scale) {
@@ -83,8 +90,11 @@ bool rows_are_packed(const at::Tensor& t) {
 }
 
 bool takes_flash(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& values,
-                 const AttentionView& view) {
-  return flash_kernels() != nullptr && view.plain() && !view.log_bias.defined() && q.is_cpu() &&
+                 const AttentionView& view, const ObservedSlots* observed) {
+  if (observed != nullptr && view.log_bias.defined()) {
+    return false;  // their observer knows no bias
+  }
+  return flash_kernels() != nullptr && view.plain() && !view.scattered && q.is_cpu() &&
          flash_takes(q.size(2)) && rows_are_packed(q) && rows_are_packed(keys) &&
          rows_are_packed(values);
 }
@@ -160,6 +170,7 @@ at::Tensor attend_flash(const at::Tensor& q, const at::Tensor& keys, const at::T
           {.queries = head_of(q, h) + row * head_dim,
            .keys = Packed::at(packed.keys, h),
            .values = Packed::at(packed.values, h),
+           .log_bias = view.log_bias.defined() ? view.log_bias.const_data_ptr<float>() : nullptr,
            .out = static_cast<Bf16*>(out.mutable_data_ptr()) + (h * rows + row) * head_dim,
            .log_sums = log_sums.mutable_data_ptr<float>() + h * rows + row,
            .rows = std::min(kRowsAtOnce, rows - row),
@@ -185,11 +196,21 @@ at::Tensor make_mask(const AttentionView& view, int64_t n, int64_t group,
   const at::Tensor row = at::arange(n, index).unsqueeze(1);
   const at::Tensor slot = at::arange(slots, index).unsqueeze(0);
   at::Tensor mask = at::zeros({n, slots}, options.dtype(at::kFloat));
-  if (view.log_bias.defined() && view.log_bias.dim() == 1) {
-    mask.add_(view.log_bias.narrow(0, 0, slots));
-  }
   mask.masked_fill_(slot.gt(row + view.slots_before), kHidden);
   return mask.repeat_interleave(group, 0).to(options.dtype());
+}
+
+AttentionView scattered_view(const at::Tensor& places, int64_t slots, int64_t group,
+                             const at::TensorOptions& options) {
+  const at::Tensor slot = at::arange(slots, places.options()).unsqueeze(0);
+  AttentionView view;
+  view.slots_before = slots - places.size(0);
+  view.scattered = true;
+  view.mask = at::zeros({places.size(0), slots}, at::TensorOptions(at::kFloat))
+                  .masked_fill_(slot.gt(places.unsqueeze(1)), kHidden)
+                  .repeat_interleave(group, 0)
+                  .to(options);
+  return view;
 }
 
 AttentionView head_view(const AttentionView& whole, int64_t layer, int64_t head, int64_t kv_heads) {
@@ -205,7 +226,8 @@ AttentionView head_view(const AttentionView& whole, int64_t layer, int64_t head,
   view.mask = whole.mask.narrow(1, first, slots);
   if (whole.bias_differs_by_head()) {
     view.log_bias = whole.log_bias[layer][head].narrow(0, first, slots);
-    view.mask = view.mask + view.log_bias.to(view.mask.scalar_type());
+  } else if (view.log_bias.defined()) {
+    view.log_bias = view.log_bias.narrow(0, first, slots);
   }
   return view;
 }
@@ -222,24 +244,26 @@ at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::T
                            .transpose(0, 1)
                            .reshape({kv_heads, n * group, head_dim});
   at::Tensor out;
-  if (takes_flash(q, keys, values, view)) {
+  if (takes_flash(q, keys, values, view, observed)) {
     out = attend_flash(q, keys, values, view, group, scale, observed);
   } else if (!view.plain()) {
-    out = attend_in_parts(q, keys, values, view.mask, view, scale);
+    out = attend_in_parts(q, keys, values, biased_mask(view), view, scale);
   } else if (q.is_cpu()) {
+    const at::Tensor mask = biased_mask(view);
     const auto [fused, log_sum] = at::_scaled_dot_product_flash_attention_for_cpu(
-        q.unsqueeze(0), keys.unsqueeze(0), values.unsqueeze(0), 0.0, false, view.mask, scale);
+        q.unsqueeze(0), keys.unsqueeze(0), values.unsqueeze(0), 0.0, false, mask, scale);
     out = fused.squeeze(0);
     if (observed != nullptr) {
-      observe(q, keys, log_sum.squeeze(0), view.log_bias.defined() ? view.mask : at::Tensor(),
-              scale, *observed);
+      observe(q, keys, log_sum.squeeze(0), view.log_bias.defined() ? mask : at::Tensor(), scale,
+              *observed);
     }
   } else {
+    const at::Tensor mask = biased_mask(view).to(q.scalar_type());  // CUDA's kernels take no other
     out = at::scaled_dot_product_attention(q.unsqueeze(0), keys.unsqueeze(0), values.unsqueeze(0),
-                                           view.mask, 0.0, false, scale)
+                                           mask, 0.0, false, scale)
               .squeeze(0);
     if (observed != nullptr) {
-      observe(q, keys, log_sum_exp(q, keys, view.mask, scale), view.mask, scale, *observed);
+      observe(q, keys, log_sum_exp(q, keys, mask, scale), mask, scale, *observed);
     }
   }
   return out.view({kv_heads, n, group, head_dim})

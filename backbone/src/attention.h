@@ -19,7 +19,7 @@ namespace alluvium::backbone {
 /// What the rows of one sequence may see, built once a read and shared by all layers.
 struct AttentionView {
   int64_t slots_before = 0;  ///< visible to every row; row i also sees the i + 1 slots after them
-  /// float32 [slots_before + n], or [layers, kv_heads, slots_before + n], or undefined
+  /// float32, of slots_before + n slots at least: [slots], [layers, kv_heads, slots] or undefined
   at::Tensor log_bias;
   /// [layers * kv_heads] first slot of each; empty: 0 for all. Belongs to the cache
   std::span<const int64_t> begins;
@@ -31,6 +31,7 @@ struct AttentionView {
   double lse_scale = 1.0;
   /// [rows, slots], made by make_mask() or head_view(); undefined when a row kernel needs none
   at::Tensor mask;
+  bool scattered = false;  ///< of a scattered_view(): the mask alone says what a row sees
 
   bool bias_differs_by_head() const { return log_bias.defined() && log_bias.dim() == 3; }
   bool differs_by_head() const { return !begins.empty() || bias_differs_by_head(); }
@@ -47,19 +48,24 @@ struct ObservedSlots {
   at::Tensor maximum;  ///< float32 [kv_heads, end - begin], written: highest weight over all rows
 };
 
-/// Additive mask [n * group, slots_before + n] of `options`: 0 or the bias where visible, -inf
-/// elsewhere. A bias that differs by head is left to head_view().
+/// Additive mask [n * group, slots_before + n] of `options`: 0 where visible, -inf elsewhere. A bias
+/// is attend()'s to add.
 at::Tensor make_mask(const AttentionView& view, int64_t n, int64_t group,
                      const at::TensorOptions& options);
 
+/// Rows at places of their own among `slots`, int64 [rows] on the CPU: each sees the slots up to its
+/// own. Plain attention without biases.
+AttentionView scattered_view(const at::Tensor& places, int64_t slots, int64_t group,
+                             const at::TensorOptions& options);
+
 /// What one KV head of a layer sees of a view in which heads differ: its slots from first_slot on,
-/// with their bias in the mask.
+/// and their bias.
 AttentionView head_view(const AttentionView& whole, int64_t layer, int64_t head, int64_t kv_heads);
 
 /// queries: [n, heads, head_dim] rotated; keys, values: [kv_heads, slots_before + n, head_dim], may
 /// be strided between heads. Returns [n, heads * head_dim] in the dtype of the queries; scores and
-/// sums in float32. Of a view with a first_slot, keys and values begin there. `observed`, if any,
-/// needs an even and plain view.
+/// sums in float32. Of a view with a first_slot, keys and values begin there; of a scattered_view()
+/// they are all slots. `observed`, if any, needs an even and plain view.
 at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
                   const AttentionView& view, ObservedSlots* observed = nullptr);
 

@@ -28,8 +28,11 @@ struct FlashArguments {
   const Bf16* queries = nullptr;     ///< [rows, head_dim], rotated
   const uint32_t* keys = nullptr;    ///< packed
   const uint32_t* values = nullptr;  ///< packed
-  Bf16* out = nullptr;               ///< [rows, head_dim]
-  float* log_sums = nullptr;  ///< [rows]: natural logarithm of the sum of exp(scale * q k); or null
+  const float* log_bias =
+      nullptr;          ///< of each slot that some row sees, added to its logits; or null
+  Bf16* out = nullptr;  ///< [rows, head_dim]
+  float* log_sums =
+      nullptr;  ///< [rows]: natural logarithm of the sum of exp(scale * q k + bias); or null
   int64_t rows = 0;
   int64_t head_dim = 0;
   int64_t visible = 0;  ///< slots that the first row sees; each row at least one

@@ -124,9 +124,9 @@ struct Weights {
   float keep[kRows];  // what becomes of the sums so far
 };
 
-// Scores of a row to weights; slots from `visible` on are not seen.
-template <int64_t kDim>
-inline void weigh(int64_t r, int64_t visible, float scale, Weights& weights,
+// Scores of a row to weights; slots from `visible` on are not seen. log_bias: of the tile's slots.
+template <int64_t kDim, bool kBiased>
+inline void weigh(int64_t r, int64_t visible, float scale, const float* log_bias, Weights& weights,
                   Running<kDim>& running) {
   __m512 scores[kVectors];
   __mmask16 seen[kVectors];
@@ -136,6 +136,9 @@ inline void weigh(int64_t r, int64_t visible, float scale, Weights& weights,
     seen[v] = static_cast<__mmask16>((1U << there) - 1U);
     scores[v] =
         _mm512_mul_ps(_mm512_load_ps(weights.scores[r] + v * kLanes), _mm512_set1_ps(scale));
+    if constexpr (kBiased) {
+      scores[v] = _mm512_add_ps(scores[v], _mm512_maskz_loadu_ps(seen[v], log_bias + v * kLanes));
+    }
     highest = _mm512_mask_max_ps(highest, seen[v], highest, scores[v]);
   }
   const float before = running.highest[r];
@@ -190,7 +193,7 @@ inline void add_values(int64_t first_row, const uint32_t* tile, const Weights& w
   }
 }
 
-template <int64_t kDim>
+template <int64_t kDim, bool kBiased>
 void attend_rows(const FlashArguments& a, int64_t begin, int64_t rows) {
   // Missing rows are zeros: they are scored like the others and not written.
   alignas(64) Bf16 queries[kRows][kDim] = {};
@@ -210,7 +213,8 @@ void attend_rows(const FlashArguments& a, int64_t begin, int64_t rows) {
                    _mm512_store_ps(weights.scores[r] + (piece + 1) * kLanes, right);
                  });
     for (int64_t r = 0; r < kRows; ++r) {
-      weigh(r, sees(r) - slot, a.scale, weights, running);
+      weigh<kDim, kBiased>(r, sees(r) - slot, a.scale, kBiased ? a.log_bias + slot : nullptr,
+                           weights, running);
     }
     for (int64_t r = 0; r < kRows; r += kValueRows) {
       add_values(r, a.values + words, weights, running);
@@ -234,9 +238,11 @@ void attend(const FlashArguments& a) {
   for (int64_t row = 0; row < a.rows; row += kRows) {
     const int64_t rows = std::min(kRows, a.rows - row);
     if (a.head_dim == 64) {
-      attend_rows<64>(a, row, rows);
+      a.log_bias == nullptr ? attend_rows<64, false>(a, row, rows)
+                            : attend_rows<64, true>(a, row, rows);
     } else {
-      attend_rows<128>(a, row, rows);
+      a.log_bias == nullptr ? attend_rows<128, false>(a, row, rows)
+                            : attend_rows<128, true>(a, row, rows);
     }
   }
 }

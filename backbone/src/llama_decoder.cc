@@ -42,13 +42,6 @@ Digest make_fingerprint(const Checkpoint& checkpoint, const DecoderGeometry& geo
       .finish();
 }
 
-// Consecutive rows of a packed batch that one adapter acts on.
-struct AdaptedRows {
-  const Adapter* adapter;
-  int64_t begin;
-  int64_t rows;
-};
-
 std::vector<AdaptedRows> adapted_rows(std::span<const ReadRequest> requests) {
   std::vector<AdaptedRows> runs;
   int64_t begin = 0;
@@ -185,6 +178,13 @@ KvCache LlamaDecoder::start(const KvPrefix& prefix, int64_t room) const {
   return cache;
 }
 
+void LlamaDecoder::check_tokens(std::span<const TokenId> tokens) const {
+  for (const TokenId token : tokens) {
+    ALLUVIUM_CHECK(token >= 0 && token < geometry_.vocabulary,
+                   "token {} lies outside the vocabulary of {}", token, geometry_.vocabulary);
+  }
+}
+
 void LlamaDecoder::validate(std::span<const ReadRequest> requests) const {
   for (const ReadRequest& request : requests) {
     ALLUVIUM_CHECK(request.cache != nullptr, "a read needs a cache");
@@ -197,16 +197,12 @@ void LlamaDecoder::validate(std::span<const ReadRequest> requests) const {
     ALLUVIUM_CHECK(cache.next_position_ + n <= geometry_.max_positions,
                    "{} tokens at position {} exceed the model's {} positions", n,
                    cache.next_position_, geometry_.max_positions);
-    for (const TokenId token : request.tokens) {
-      ALLUVIUM_CHECK(token >= 0 && token < geometry_.vocabulary,
-                     "token {} lies outside the vocabulary of {}", token, geometry_.vocabulary);
-    }
+    check_tokens(request.tokens);
     if (request.observes()) {
       ALLUVIUM_CHECK(request.observed_begin >= 0 && request.observed_end <= cache.slots_ &&
                          cache.begins_.empty() &&
                          !(cache.log_bias_.defined() && cache.log_bias_.dim() == 3) &&
-                         (cache.context_begin_ >= cache.context_end_ ||
-                          (cache.temperature_ == 1.0 && cache.lse_scale_ == 1.0)),
+                         cache.attends_plainly(),
                      "slots {} to {} of a cache of {} cannot be observed", request.observed_begin,
                      request.observed_end, cache.slots_);
     }
@@ -255,6 +251,7 @@ std::vector<LlamaDecoder::Slice> LlamaDecoder::slice(std::span<const ReadRequest
     Slice slice;
     slice.begin = begin;
     slice.rows = static_cast<int64_t>(request.tokens.size());
+    slice.first_position = cache.next_position_;
     slice.view.slots_before = cache.slots_;
     slice.view.log_bias = cache.log_bias_;
     slice.view.begins = cache.begins_;
@@ -270,32 +267,45 @@ std::vector<LlamaDecoder::Slice> LlamaDecoder::slice(std::span<const ReadRequest
   return slices;
 }
 
+at::Tensor LlamaDecoder::rows_of(const at::Tensor& qkv, const Slice& slice) const {
+  return qkv.narrow(0, slice.begin, slice.rows)
+      .view({slice.rows, geometry_.heads + 2 * geometry_.kv_heads, geometry_.head_dim});
+}
+
+void LlamaDecoder::store_rows(int64_t layer, const at::Tensor& qkv, const Slice& slice,
+                              const KvCache& cache) const {
+  const at::Tensor rows = rows_of(qkv, slice);
+  const auto here = [&](const at::Tensor& slots) {
+    return slots[layer].narrow(1, slice.view.slots_before, slice.rows);
+  };
+  rotate_into_(here(cache.keys_), rows.narrow(1, geometry_.heads, geometry_.kv_heads), rope_,
+               slice.first_position, HeadOrder::heads_first);
+  here(cache.values_)
+      .copy_(
+          rows.narrow(1, geometry_.heads + geometry_.kv_heads, geometry_.kv_heads).transpose(0, 1));
+}
+
 at::Tensor LlamaDecoder::attend_sequence(int64_t layer, const at::Tensor& qkv, const Slice& slice,
                                          const ReadRequest& request, ReadResult& result) const {
   const int64_t heads = geometry_.heads;
   const int64_t kv_heads = geometry_.kv_heads;
   const int64_t head_dim = geometry_.head_dim;
   const KvCache& cache = *request.cache;
-  const at::Tensor rows =
-      qkv.narrow(0, slice.begin, slice.rows).view({slice.rows, heads + 2 * kv_heads, head_dim});
-  const at::Tensor new_keys = rows.narrow(1, heads, kv_heads);
-  const at::Tensor new_values = rows.narrow(1, heads + kv_heads, kv_heads);
+  const at::Tensor rows = rows_of(qkv, slice);
   if (request.capture) {
-    result.keys[layer].copy_(new_keys.transpose(0, 1));
-    result.values[layer].copy_(new_values.transpose(0, 1));
+    result.keys[layer].copy_(rows.narrow(1, heads, kv_heads).transpose(0, 1));
+    result.values[layer].copy_(rows.narrow(1, heads + kv_heads, kv_heads).transpose(0, 1));
   }
   if (request.queries) {
     result.queries[layer].copy_(rows.narrow(1, 0, heads).transpose(0, 1));
   }
+  store_rows(layer, qkv, slice, cache);
   const int64_t slots = slice.view.slots_before + slice.rows;
   const at::Tensor keys = cache.keys_[layer].narrow(1, 0, slots);
   const at::Tensor values = cache.values_[layer].narrow(1, 0, slots);
-  rotate_into_(keys.narrow(1, slice.view.slots_before, slice.rows), new_keys, rope_,
-               cache.next_position_, HeadOrder::heads_first);
-  values.narrow(1, slice.view.slots_before, slice.rows).copy_(new_values.transpose(0, 1));
 
   at::Tensor queries = at::empty({slice.rows, heads, head_dim}, rows.options());
-  rotate_into_(queries, rows.narrow(1, 0, heads), rope_, cache.next_position_,
+  rotate_into_(queries, rows.narrow(1, 0, heads), rope_, slice.first_position,
                HeadOrder::rows_first);
   if (request.observes()) {
     ObservedSlots observed{request.observed_begin, request.observed_end,
@@ -315,6 +325,24 @@ at::Tensor LlamaDecoder::attend_sequence(int64_t layer, const at::Tensor& qkv, c
     attended.push_back(attend(queries.narrow(1, h * group, group), seen(keys), seen(values), view));
   }
   return at::cat(attended, 1);
+}
+
+at::Tensor LlamaDecoder::project(int64_t layer, const at::Tensor& x,
+                                 const std::vector<AdaptedRows>& adapted) const {
+  const LlamaLayer& weights = weights_.layers[layer];
+  return adapted_linear(rms_norm(x, weights.attention_norm, geometry_.norm_epsilon, policy_.dtype),
+                        weights.qkv, adapted, layer, &Adapter::Layer::qkv);
+}
+
+void LlamaDecoder::finish_layer_(int64_t layer, const at::Tensor& x, const at::Tensor& attended,
+                                 const std::vector<AdaptedRows>& adapted) const {
+  const LlamaLayer& weights = weights_.layers[layer];
+  add_(x, adapted_linear(attended, weights.attention_out, adapted, layer,
+                         &Adapter::Layer::attention_out));
+  const at::Tensor gate_up =
+      adapted_linear(rms_norm(x, weights.feed_forward_norm, geometry_.norm_epsilon, policy_.dtype),
+                     weights.gate_up, adapted, layer, &Adapter::Layer::gate_up);
+  add_(x, adapted_linear(swiglu(gate_up), weights.down, adapted, layer, &Adapter::Layer::down));
 }
 
 std::vector<ReadResult> LlamaDecoder::read_packed(std::span<const ReadRequest> requests) const {
@@ -348,10 +376,7 @@ std::vector<ReadResult> LlamaDecoder::read_packed(std::span<const ReadRequest> r
   at::Tensor attended = at::empty({x.size(0), geometry_.heads * geometry_.head_dim},
                                   x.options().dtype(policy_.dtype));
   for (int64_t l = 0; l < geometry_.layers; ++l) {
-    const LlamaLayer& layer = weights_.layers[l];
-    const at::Tensor qkv =
-        adapted_linear(rms_norm(x, layer.attention_norm, geometry_.norm_epsilon, policy_.dtype),
-                       layer.qkv, adapted, l, &Adapter::Layer::qkv);
+    const at::Tensor qkv = project(l, x, adapted);
     for (std::size_t i = 0; i < requests.size(); ++i) {
       attended.narrow(0, slices[i].begin, slices[i].rows)
           .copy_(attend_sequence(l, qkv, slices[i], requests[i], results[i]));
@@ -359,12 +384,7 @@ std::vector<ReadResult> LlamaDecoder::read_packed(std::span<const ReadRequest> r
     if (l == geometry_.layers - 1 && !wants_output) {
       break;  // the last layer's keys, values and weights were all that was asked for
     }
-    add_(x,
-         adapted_linear(attended, layer.attention_out, adapted, l, &Adapter::Layer::attention_out));
-    const at::Tensor gate_up =
-        adapted_linear(rms_norm(x, layer.feed_forward_norm, geometry_.norm_epsilon, policy_.dtype),
-                       layer.gate_up, adapted, l, &Adapter::Layer::gate_up);
-    add_(x, adapted_linear(swiglu(gate_up), layer.down, adapted, l, &Adapter::Layer::down));
+    finish_layer_(l, x, attended, adapted);
   }
 
   for (std::size_t i = 0; i < requests.size(); ++i) {

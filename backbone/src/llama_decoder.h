@@ -18,6 +18,13 @@
 
 namespace alluvium::backbone {
 
+/// Consecutive rows of a packed batch that one adapter acts on.
+struct AdaptedRows {
+  const Adapter* adapter;
+  int64_t begin;
+  int64_t rows;
+};
+
 class LlamaDecoder final : public Decoder {
  public:
   LlamaDecoder(const Checkpoint& checkpoint, const DevicePolicy& policy);
@@ -28,6 +35,7 @@ class LlamaDecoder final : public Decoder {
   const Digest& model() const override { return model_; }
   KvCache start(const KvPrefix& prefix, int64_t room) const override;
   std::vector<ReadResult> read(std::span<const ReadRequest> requests) const override;
+  std::vector<int64_t> repair(const RepairRequest& request) const override;
   std::shared_ptr<const Adapter> prepare(const AdapterState& state) const override;
   at::Tensor negative_log_likelihood(std::span<const ScoredSequence> sequences,
                                      const AdapterState& adapter, const AdapterDropout& dropout,
@@ -39,6 +47,7 @@ class LlamaDecoder final : public Decoder {
   struct Slice {
     int64_t begin = 0;
     int64_t rows = 0;
+    int64_t first_position = 0;
     AttentionView view;
   };
 
@@ -47,14 +56,34 @@ class LlamaDecoder final : public Decoder {
     return policy_.dtype == at::kDouble ? at::kDouble : at::kFloat;
   }
 
+  void check_tokens(std::span<const TokenId> tokens) const;
   void validate(std::span<const ReadRequest> requests) const;
+  void check_repair(const RepairRequest& request) const;
   at::Tensor embed(std::span<const ReadRequest> requests) const;
   std::vector<Slice> slice(std::span<const ReadRequest> requests) const;
+
+  /// Queries, keys and values of a layer's rows, [rows, (heads + 2 kv_heads) * head_dim].
+  at::Tensor project(int64_t layer, const at::Tensor& x,
+                     const std::vector<AdaptedRows>& adapted) const;
+
+  /// Adds to `x` what the layer makes of it after attention.
+  void finish_layer_(int64_t layer, const at::Tensor& x, const at::Tensor& attended,
+                     const std::vector<AdaptedRows>& adapted) const;
+
+  /// One sequence's rows of what project() gave, [rows, heads + 2 kv_heads, head_dim].
+  at::Tensor rows_of(const at::Tensor& qkv, const Slice& slice) const;
+
+  /// Writes one sequence's keys (rotated) and values to this layer's slots.
+  void store_rows(int64_t layer, const at::Tensor& qkv, const Slice& slice,
+                  const KvCache& cache) const;
 
   /// Rotates and stores this layer's new keys and values of one sequence, copies them out when
   /// captured, and attends.
   at::Tensor attend_sequence(int64_t layer, const at::Tensor& qkv, const Slice& slice,
                              const ReadRequest& request, ReadResult& result) const;
+  /// The same for rows that stand at `positions` int64 [rows] among the slots, on the CPU.
+  at::Tensor attend_scattered(int64_t layer, const at::Tensor& qkv, const at::Tensor& positions,
+                              const AttentionView& view, const KvCache& cache) const;
   at::Tensor logits(const at::Tensor& hidden) const;
 
   std::vector<ReadResult> read_packed(std::span<const ReadRequest> requests) const;

@@ -1,8 +1,6 @@
 // `alluvium bench backbone`: reading and decoding speed beside llama.cpp on the same weights and beside this machine's limits.
 #include <algorithm>
-#include <array>
 #include <cstdio>
-#include <filesystem>
 #include <string>
 #include <variant>
 
@@ -17,6 +15,7 @@
 #include "alluvium/service/configuration.h"
 #include "alluvium/streams/source.h"
 #include "machine_limits.h"
+#include "peer_process.h"
 #include "report.h"
 
 namespace alluvium::experiments {
@@ -86,28 +85,12 @@ Speed measure_floor(const backbone::DecoderGeometry& g, at::ScalarType dtype, do
   return {matrix_product_flops(dtype) / (2 * parameters), memory_bandwidth() / weight_bytes};
 }
 
-// Runs the peer's script and returns its JSON.
-Row run_peer(const BackboneOptions& options, int64_t threads) {
-  const std::string python = service::cache_directory() + "/peers/bin/python";
-  ALLUVIUM_CHECK(std::filesystem::exists(python),
-                 "--llama-cpp: the peers are not installed; './run peers' installs them");
-  ALLUVIUM_CHECK(std::filesystem::exists(options.llama_cpp), "--llama-cpp: there is no file {}",
-                 options.llama_cpp);
-  const std::string command = fmt::format(
-      "'{}' '{}' '{}' {} {} {} {} {} 2>/dev/null", python, options.llama_cpp, options.decoder,
-      options.read_tokens, options.context_tokens, options.decode_tokens, threads, options.repeats);
-  std::FILE* pipe = popen(command.c_str(), "r");
-  ALLUVIUM_CHECK(pipe != nullptr, "--llama-cpp: cannot start {}", python);
-  std::string output;
-  std::array<char, 4096> buffer{};
-  while (const std::size_t n = std::fread(buffer.data(), 1, buffer.size(), pipe)) {
-    output.append(buffer.data(), n);
-  }
-  const int status = pclose(pipe);
-  const Row parsed = Row::parse(output, nullptr, /*allow_exceptions=*/false);
-  ALLUVIUM_CHECK(status == 0 && parsed.is_object(), "--llama-cpp: the peer failed (status {})",
-                 status);
-  return parsed;
+Row measure_llama_cpp(const BackboneOptions& options, int64_t threads) {
+  const auto word = [](int64_t number) { return std::to_string(number); };
+  return Row::parse(
+      run_peer("--llama-cpp", options.llama_cpp,
+               {options.decoder, word(options.read_tokens), word(options.context_tokens),
+                word(options.decode_tokens), word(threads), word(options.repeats)}));
 }
 
 // Mean negative log-likelihood a token, documents read from their start behind <|endoftext|>, in two ways of computing.
@@ -221,7 +204,7 @@ int run_backbone_bench(const std::vector<std::string>& arguments) {
   std::vector<Row> rows;
   rows.push_back(to_row("alluvium", measure(*decoder, options)));
   if (!options.llama_cpp.empty()) {
-    const Row peer = run_peer(options, policy.threads);
+    const Row peer = measure_llama_cpp(options, policy.threads);
     rows.push_back(to_row("llama.cpp", {peer.at("read_tokens_per_s").get<double>(),
                                         peer.at("decode_tokens_per_s").get<double>()}));
   }

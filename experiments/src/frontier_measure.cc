@@ -204,25 +204,25 @@ struct Kept {
   double ingest_ms = 0;
 };
 
-/// Readings of one chunk, made when the first arm with that observer asks.
+/// Readings of one chunk, made when the first arm that needs such a one asks.
 class Readings {
  public:
   explicit Readings(const Chunk& chunk) : chunk_(chunk) {}
 
   const std::pair<ObservedReading, double>& of(const Arm& arm) {
-    const std::string& observer = arm.stages->observer();
-    const auto found = by_observer_.find(observer);
-    if (found != by_observer_.end()) {
+    const std::pair asked{arm.stages->observer(), arm.stages->reads_queries()};
+    const auto found = readings_.find(asked);
+    if (found != readings_.end()) {
       return found->second;
     }
     const Stopwatch watch;
     ObservedReading reading = arm.stages->observe({&chunk_, 1}).front();
-    return by_observer_[observer] = {std::move(reading), watch.elapsed_ms()};
+    return readings_[asked] = {std::move(reading), watch.elapsed_ms()};
   }
 
  private:
   const Chunk& chunk_;
-  std::map<std::string, std::pair<ObservedReading, double>> by_observer_;
+  std::map<std::pair<std::string, bool>, std::pair<ObservedReading, double>> readings_;
 };
 
 Kept keep(const Arm& arm, const Chunk& chunk, Readings& readings) {

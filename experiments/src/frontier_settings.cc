@@ -40,7 +40,13 @@ FrontierSetting kv(double keep, int64_t bits, const std::string& observer = "rep
 
 FrontierSetting merging(FrontierSetting setting, const std::string& merge) {
   setting.options.merge = merge;
-  setting.name += ", " + merge + " merged";
+  setting.name += ", merge " + merge;
+  return setting;
+}
+
+FrontierSetting pruning(FrontierSetting setting, double key_channels) {
+  setting.options.key_channels = key_channels;
+  setting.name += fmt::format(", {} of the key channels", key_channels);
   return setting;
 }
 
@@ -98,8 +104,11 @@ std::vector<FrontierSetting> frontier_grid(const std::string& grid) {
     settings.push_back(kv(keep, 0, "h2o", "d2o"));  // as in its source
     settings.push_back(kv(keep, 0, "random", "uniform"));
     settings.push_back(merging(kv(keep, 0), "neighbours"));
+    settings.push_back(merging(kv(keep, 0), "compensation"));
+    settings.push_back(pruning(kv(keep, 0), 0.6));  // as in its source
     settings.push_back(kv(keep, 4));
   }
+  settings.push_back(pruning(kv(1, 0), 0.6));
   settings.push_back(kv(0.7, 0));
   settings.push_back(kv(0.1, 0));
   for (const auto& [keys, values] : {std::pair{8, 4}, {4, 4}, {3, 3}, {4, 2}, {2, 2}}) {
@@ -143,6 +152,8 @@ FrontierSetting parse_frontier_setting(const std::string& text) {
       options.key_bits = static_cast<int64_t>(number(key, value));
     } else if (key == "value_bits") {
       options.value_bits = static_cast<int64_t>(number(key, value));
+    } else if (key == "key_channels") {
+      options.key_channels = number(key, value);
     } else if (key == "boundary_bits") {
       options.boundary_bits = static_cast<int64_t>(number(key, value));
     } else if (key == "key_group") {

@@ -135,11 +135,15 @@ int run_qa_bench(const std::vector<std::string>& arguments) {
          "gold, bm25, vector, hybrid, rrf; withheld: the best one that is not the right one")
       ->delimiter(',');
   app.add_option("--top-k", options.top_k, "documents considered for a question")->delimiter(',');
-  app.add_option("--compose", options.compose, "of several documents: choose, together")
+  app.add_option("--compose", options.compose,
+                 "of several documents: choose, together, sequence, blend")
       ->delimiter(',');
   app.add_option("--reader", options.readers,
                  "none, active (the one of the configuration), or an adapter's directory")
       ->delimiter(',');
+  app.add_option("--llama-cpp", options.llama_cpp,
+                 "experiments/peers/llama_cpp_answers.py: llama.cpp answers too, with the same "
+                 "documents in its prompt");
   app.add_option("--limit", options.limit, "questions asked, drawn by the seed; 0 = all");
   app.add_option("--recall-limit", options.recall_limit,
                  "questions in the retrieval table; 0 = all");

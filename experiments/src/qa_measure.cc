@@ -12,10 +12,13 @@
 #include "alluvium/experiments/qa_bench.h"
 #include "alluvium/experiments/qa_dataset.h"
 #include "alluvium/experiments/qa_metrics.h"
+#include "alluvium/service/compose.h"
 #include "alluvium/service/engine.h"
+#include "alluvium/service/prompt.h"
 #include "percentile.h"
 #include "progress_bar.h"
 #include "qa_confidence.h"
+#include "qa_llama_cpp.h"
 #include "qa_service.h"
 
 namespace alluvium::experiments {
@@ -48,8 +51,7 @@ void check(const QaBenchOptions& options) {
     }
   }
   for (const std::string& compose : options.compose) {
-    ALLUVIUM_CHECK(compose == "choose" || compose == "together",
-                   "unknown way to compose documents '{}'; known: choose, together", compose);
+    service::parse_compose(compose);
   }
   for (const int64_t k : options.top_k) {
     ALLUVIUM_CHECK(k >= 1 && k <= kPool, "top-k must be in 1..{}, got {}", kPool, k);
@@ -115,6 +117,7 @@ struct RowContext {
   const std::vector<QaQuestion>& questions;
   const std::map<std::string, Recall>& recall;
   const std::map<int64_t, std::string>& ids;  // of the documents, by row
+  const std::map<std::string, Document>& documents;
   int64_t prefix_slots = 0;
 };
 
@@ -254,6 +257,75 @@ void measure_row(const RowContext& context, QaRow& row, std::vector<QaAnswer>& a
   }
 }
 
+/// What llama.cpp reads for a question: prefix, documents best last, question, as codec text in sequence.
+std::vector<backbone::TokenId> whole_prompt(const RowContext& context,
+                                            const service::TemplateConfiguration& prompt,
+                                            const backbone::Tokenizer& tokenizer,
+                                            const QaQuestion& asked, const QaRow& row) {
+  std::vector<std::string> ids = asked.document_ids;
+  if (is_withheld(row.retrieval)) {
+    ids = best_other(context, asked);
+  } else if (is_method(row.retrieval)) {
+    ids.clear();
+    memory_bank::RetrievalQuery query;
+    query.text = asked.text;
+    query.limit = row.top_k;
+    query.method = memory_bank::parse_retrieval_method(row.retrieval);
+    for (const memory_bank::RetrievalHit& hit : context.engine.retriever().search(query)) {
+      ids.push_back(context.ids.at(hit.document_row));
+    }
+  }
+  std::vector<backbone::TokenId> tokens = service::prefix_tokens(prompt, tokenizer);
+  for (auto id = ids.rbegin(); id != ids.rend(); ++id) {
+    const auto document = context.documents.find(*id);
+    ALLUVIUM_CHECK(document != context.documents.end(),
+                   "question {} names document {}, which is not there", asked.id, *id);
+    for (const memory_bank::Chunk& chunk :
+         service::document_chunks(prompt, tokenizer, document->second)) {
+      tokens.insert(tokens.end(), chunk.tokens.begin(), chunk.tokens.end());
+    }
+  }
+  const auto question = service::question_tokens(prompt, tokenizer, asked.text);
+  tokens.insert(tokens.end(), question.begin(), question.end());
+  return tokens;
+}
+
+/// Its answers stand in the row alone: they have no citations and no confidence.
+void measure_llama_cpp(const RowContext& context, const QaBenchOptions& options,
+                       const service::Models& models, QaRow& row) {
+  std::vector<std::vector<backbone::TokenId>> prompts;
+  for (const QaQuestion& asked : context.questions) {
+    prompts.push_back(
+        whole_prompt(context, options.configuration.prompt, *models.decoder_tokenizer, asked, row));
+  }
+  const std::vector<PeerAnswer> answers =
+      ask_llama_cpp(options.llama_cpp, service::decoder_path(options.configuration.models), prompts,
+                    models.decoder->policy().threads, options.configuration.answer.max_tokens);
+  std::vector<double> first_token;
+  std::vector<double> total;
+  std::vector<double> tokens;
+  std::vector<double> slots;
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    row.em += exact_match(answers[i].text, context.questions[i].answers);
+    row.f1 += token_f1(answers[i].text, context.questions[i].answers);
+    first_token.push_back(answers[i].first_token_ms);
+    total.push_back(answers[i].total_ms);
+    tokens.push_back(static_cast<double>(answers[i].answer_tokens));
+    slots.push_back(static_cast<double>(prompts[i].size()));
+  }
+  row.questions = static_cast<int64_t>(answers.size());
+  const auto asked = static_cast<double>(std::max<int64_t>(row.questions, 1));
+  row.em *= 100 / asked;
+  row.f1 *= 100 / asked;
+  row.first_token_ms_p50 = percentile(first_token, 0.5);
+  row.first_token_ms_p99 = percentile(first_token, 0.99);
+  row.answer_ms_p50 = percentile(total, 0.5);
+  row.answer_ms_p99 = percentile(total, 0.99);
+  row.answer_tokens_mean = mean(tokens);
+  row.memory_slots_mean = mean(slots);
+  row.candidates_mean = static_cast<double>(row.top_k);
+}
+
 /// What questions name for each of the readers asked for: "none", or name@version.
 std::vector<std::string> reader_labels(service::Engine& engine,
                                        const std::vector<std::string>& readers) {
@@ -360,7 +432,11 @@ void measure_store(const QaBenchOptions& options, const service::Configuration& 
   }
 
   const int64_t prefix_slots = engine->codec("none").to_prefix({}, 1).slots();
-  const RowContext context{*engine, *service, asked, recall, ids, prefix_slots};
+  std::map<std::string, Document> by_id;
+  for (const Document& document : documents) {
+    by_id.emplace(document.id, document);
+  }
+  const RowContext context{*engine, *service, asked, recall, ids, by_id, prefix_slots};
   for (QaRow& row : plan_rows(options, codecs, configuration.codec.preset,
                               reader_labels(*engine, options.readers))) {
     measure_row(context, row, report.answers);
@@ -370,6 +446,14 @@ void measure_store(const QaBenchOptions& options, const service::Configuration& 
       }
     }
     report.rows.push_back(std::move(row));
+  }
+  if (first && !options.llama_cpp.empty()) {
+    QaBenchOptions in_prompt = options;
+    in_prompt.compose = {"together"};
+    for (QaRow& row : plan_rows(in_prompt, {"llama.cpp"}, "", {"none"})) {
+      measure_llama_cpp(context, options, models, row);
+      report.rows.push_back(std::move(row));
+    }
   }
 }
 

@@ -1,42 +1,18 @@
 #include "selection_peers.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
-#include <filesystem>
 #include <fstream>
 
 #include <nlohmann/json.hpp>
 
 #include "alluvium/core/error.h"
 #include "alluvium/selectors/ranking.h"
-#include "alluvium/service/configuration.h"
+#include "peer_process.h"
 #include "temporary_directory.h"
 
 namespace alluvium::experiments {
-namespace {
-
-std::string output_of(const std::string& command) {
-  std::FILE* pipe = popen(command.c_str(), "r");
-  ALLUVIUM_CHECK(pipe != nullptr, "--peers: cannot start a shell");
-  std::string output;
-  std::array<char, 4096> buffer{};
-  while (const std::size_t n = std::fread(buffer.data(), 1, buffer.size(), pipe)) {
-    output.append(buffer.data(), n);
-  }
-  const int status = pclose(pipe);
-  ALLUVIUM_CHECK(status == 0, "--peers: the peer failed (status {}): {}", status, command);
-  return output;
-}
-
-}  // namespace
-
 SelectionMeasure measure_peer(const std::string& script, const std::string& peer,
                               const SelectionTask& task, int64_t threads, int64_t picks) {
-  const std::string python = service::cache_directory() + "/peers/bin/python";
-  ALLUVIUM_CHECK(std::filesystem::exists(python),
-                 "--peers: the peers are not installed; './run peers' installs them");
-  ALLUVIUM_CHECK(std::filesystem::exists(script), "--peers: there is no file {}", script);
   const TemporaryDirectory directory;
   const std::string texts = directory.path() + "/texts.json";
   {
@@ -46,8 +22,8 @@ SelectionMeasure measure_peer(const std::string& script, const std::string& peer
     }
     std::ofstream(texts) << nlohmann::json{{"sources", sources}, {"targets", task.targets}};
   }
-  const nlohmann::json result = nlohmann::json::parse(output_of(
-      fmt::format("'{}' '{}' '{}' {} {} 2>/dev/null", python, script, texts, peer, threads)));
+  const nlohmann::json result =
+      nlohmann::json::parse(run_peer("--peers", script, {texts, peer, std::to_string(threads)}));
 
   SelectionMeasure measure;
   measure.seconds = result.at("seconds").get<double>();

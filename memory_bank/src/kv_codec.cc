@@ -1,6 +1,7 @@
 #include "alluvium/memory_bank/kv_codec.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include <ATen/ops/all.h>
@@ -9,6 +10,9 @@
 #include "alluvium/core/error.h"
 #include "codec_base.h"
 #include "kv/budget.h"
+#include "kv/channels.h"
+#include "kv/chunk_attention.h"
+#include "kv/compensation.h"
 #include "kv/merge.h"
 #include "kv/observer.h"
 #include "kv/settings.h"
@@ -41,7 +45,8 @@ std::string describe(const CodecContext& context) {
 /// Reads a chunk once and keeps pre-RoPE keys and values: all of them as they are, or the rows an
 /// observer finds, quantised.
 ///
-/// Source : the stages are those of kv/: observer, budget, merge, quantise, layer_section.
+/// Source : the stages are those of kv/: observer, budget, merge, compensation, channels,
+///          quantise, residual, layer_section, entropy.
 class StagedKvCodec final : public CodecBase, public KvStages {
  public:
   explicit StagedKvCodec(const CodecContext& context)
@@ -54,10 +59,14 @@ class StagedKvCodec final : public CodecBase, public KvStages {
       observer_ = make_observer(
           settings_.observer, {.decoder = decoder(), .tokenizer = tokenizer(), .prefix = prefix()});
     }
+    if (settings_.merge == "compensation") {
+      rope_.emplace(rope_of(decoder()));
+    }
   }
 
   const Codec& codec() const override { return *this; }
   const std::string& observer() const override { return settings_.observer; }
+  bool reads_queries() const override { return settings_.prunes_channels(); }
   const char* name() const override { return "kv"; }
   bool stores_tensors() const override { return true; }
 
@@ -78,7 +87,11 @@ class StagedKvCodec final : public CodecBase, public KvStages {
     std::vector<ObservedChunk> observed;
     std::vector<std::size_t> owners;
     for (std::size_t i = 0; i < chunks.size(); ++i) {
-      readings.push_back({reads[i].keys, reads[i].values, {}});
+      readings.push_back({reads[i].keys, reads[i].values, {}, {}});
+      if (reads_queries()) {
+        readings.back().query_energy =
+            query_energy(reads[i].queries, decoder().geometry().kv_heads);
+      }
       if (is_observed(chunks[i])) {
         observed.push_back({chunks[i].tokens, &reads[i], &caches[i]});
         owners.push_back(i);
@@ -97,7 +110,8 @@ class StagedKvCodec final : public CodecBase, public KvStages {
     Memory memory = remember_tokens(chunk);
     memory.origin.preset = word_;
     const KeptRows kept = choose(chunk, reading.rows);
-    if (!settings_.quantised() && kept.everything() && settings_.entropy == EntropyCoder::none) {
+    if (!settings_.quantised() && kept.everything() && !settings_.prunes_channels() &&
+        settings_.entropy == EntropyCoder::none) {
       memory.keys = as_it_is(reading.keys);
       memory.values = as_it_is(reading.values);
       return memory;
@@ -106,8 +120,10 @@ class StagedKvCodec final : public CodecBase, public KvStages {
     const auto storable = [&](const at::Tensor& captured) {
       return settings_.quantised() ? captured : as_it_is(captured);  // store_kv() checks the former
     };
-    auto stored = std::make_shared<const StoredKv>(
-        store_kv(storable(rows.keys), storable(rows.values), kept, type_, settings_));
+    auto stored = std::make_shared<const StoredKv>(store_kv(
+        storable(rows.keys), storable(rows.values), kept, type_, settings_,
+        rope_ ? compensate(reading.keys, reading.values, kept, *rope_) : CompensationRows{},
+        channels_of(rows.keys, reading, kept)));
     load_kv(*stored, layers_of(*stored),
             memory);  // what attention will see is what the record gives
     memory.stored = std::move(stored);
@@ -115,7 +131,8 @@ class StagedKvCodec final : public CodecBase, public KvStages {
   }
 
   backbone::KvPrefix to_prefix(std::span<const std::shared_ptr<const Memory>> memories,
-                               int64_t room) const override {
+                               int64_t room, std::optional<PositionScheme> asked) const override {
+    const PositionScheme scheme = asked.value_or(scheme_);
     std::vector<int64_t> lengths;
     for (const auto& memory : memories) {
       ALLUVIUM_CHECK(memory->fingerprint == fingerprint(),
@@ -126,9 +143,9 @@ class StagedKvCodec final : public CodecBase, public KvStages {
                      "a memory of {} tokens lacks their keys", memory->length());
       lengths.push_back(memory->length());
     }
-    const int64_t next = next_position(scheme_, prefix_length(), lengths);
+    const int64_t next = next_position(scheme, prefix_length(), lengths);
     check_room(decoder().geometry(), next, room);
-    return join_prefix(prefix(), place(memories), next, options());
+    return join_prefix(prefix(), place(memories, scheme), memories.size(), next, scheme, options());
   }
 
  private:
@@ -151,9 +168,21 @@ class StagedKvCodec final : public CodecBase, public KvStages {
       request.cache = &caches.back();
       request.tokens = chunk.tokens;
       request.capture = true;
-      request.queries = is_observed(chunk) && observer_->needs_queries();
+      request.queries = reads_queries() || (is_observed(chunk) && observer_->needs_queries());
     }
     return requests.empty() ? std::vector<backbone::ReadResult>{} : decoder().read(requests);
+  }
+
+  /// Empty: all.
+  std::vector<HeadChannels> channels_of(const at::Tensor& keys, const ObservedReading& reading,
+                                        const KeptRows& kept) const {
+    if (!settings_.prunes_channels()) {
+      return {};
+    }
+    ALLUVIUM_CHECK(reading.query_energy.defined(),
+                   "codec.key_channels is {}, but the chunk was read without its queries",
+                   settings_.key_channels);
+    return choose_channels(keys, reading.query_energy, kept, settings_.key_channels);
   }
 
   KeptRows choose(const Chunk& chunk, const RowScores& rows) const {
@@ -172,18 +201,21 @@ class StagedKvCodec final : public CodecBase, public KvStages {
                                      .keep_mask = std::move(mask)});
   }
 
-  std::vector<backbone::KvSegment> place(
-      std::span<const std::shared_ptr<const Memory>> memories) const {
-    std::vector<backbone::KvSegment> documents;
+  std::vector<backbone::KvSegment> place(std::span<const std::shared_ptr<const Memory>> memories,
+                                         PositionScheme scheme) const {
+    std::vector<backbone::KvSegment> segments;
     int64_t first = prefix_length();
     // The best comes first from the caller and stands last in a sequence, next to the question.
     for (auto memory = memories.rbegin(); memory != memories.rend(); ++memory) {
-      documents.push_back(place_rows(**memory, first));
-      if (scheme_ == PositionScheme::sequential) {
+      segments.push_back(place_rows(**memory, first));
+      if (!(*memory)->compensation.counts.empty()) {
+        segments.push_back(place_compensation(**memory, first));
+      }
+      if (scheme == PositionScheme::sequential) {
         first += (*memory)->length();
       }
     }
-    return documents;
+    return segments;
   }
 
   /// A tensor of its own on the CPU. Throws NumericError when a value is not finite: such a memory
@@ -203,6 +235,7 @@ class StagedKvCodec final : public CodecBase, public KvStages {
   const at::ScalarType type_;
   const PositionScheme scheme_;
   std::unique_ptr<Observer> observer_;
+  std::optional<backbone::Rope> rope_;  // where evicted rows are compensated for
 };
 
 }  // namespace

@@ -92,8 +92,7 @@ const KvFamily::Way* KvFamily::richer_than(const Way& way) const {
   for (auto at = std::find(presets.begin(), presets.end(), way.preset); at != presets.begin();) {
     --at;
     for (const Way& candidate : ways_) {
-      const std::string& observer = candidate.stages->observer();
-      if (candidate.word == *at && (observer == "none" || observer == way.stages->observer())) {
+      if (candidate.word == *at && candidate.stages->takes_readings_of(*way.stages)) {
         return &candidate;
       }
     }
@@ -130,7 +129,7 @@ void KvFamily::recall_gaps(const std::vector<double>& newest_first) {
 }
 
 backbone::KvPrefix KvFamily::to_prefix(std::span<const std::shared_ptr<const Memory>> memories,
-                                       int64_t room) const {
+                                       int64_t room, std::optional<PositionScheme> scheme) const {
   // Any member lays out what any other has kept; each memory goes to it under its name.
   const Codec& member = ways_.front().stages->codec();
   const std::vector<Digest> known = members();
@@ -144,7 +143,7 @@ backbone::KvPrefix KvFamily::to_prefix(std::span<const std::shared_ptr<const Mem
     copy->fingerprint = member.fingerprint();
     renamed.push_back(std::move(copy));
   }
-  return member.to_prefix(renamed, room);
+  return member.to_prefix(renamed, room, scheme);
 }
 
 std::vector<Digest> KvFamily::members() const {

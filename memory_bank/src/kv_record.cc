@@ -10,6 +10,7 @@
 #include "alluvium/core/crc32c.h"
 #include "alluvium/core/error.h"
 #include "kv/entropy.h"
+#include "kv/record_check.h"
 #include "kv/storage.h"
 
 namespace alluvium::memory_bank {
@@ -21,7 +22,9 @@ constexpr uint16_t kOldest = 2;        // what this build still reads, and write
 constexpr uint16_t kEvicted = 1;       // flag: sections begin with bit maps of kept rows
 constexpr uint16_t kNarrowScales = 2;  // flag, from version 3: scales and minima in 8 bits
 constexpr uint16_t kCoded = 4;         // flag, from version 4: the directory names coders
-constexpr uint16_t kResidual = 8;      // flag, from version 4: factors of residuals behind codes
+constexpr uint16_t kCompensated = 8;   // flag, from version 4: sections end with compensation rows
+constexpr uint16_t kFewerChannels = 16;  // flag, from version 4: keys of some channels
+constexpr uint16_t kResidual = 32;       // flag, from version 4: factors of residuals behind codes
 constexpr std::size_t kAlignment = 64;
 
 enum class StoredType : uint8_t { f32 = 1, f16 = 2, bf16 = 3 };
@@ -108,12 +111,6 @@ StoredKv store_as_they_are(const Memory& memory) {
   return store_kv(memory.keys, memory.values, {}, type, {});
 }
 
-void require(bool condition, const char* what) {
-  if (!condition) {
-    throw DataCorruption(fmt::format("memory record: {}", what));
-  }
-}
-
 /// Where the parts stand; follows from the header's counts.
 struct Layout {
   std::size_t ids = sizeof(Header);
@@ -125,18 +122,27 @@ struct Layout {
         sections(align(directory + layers * sizeof(LayerEntry))) {}
 };
 
-/// What may be set in a version.
-uint16_t flags_of(uint16_t version) {
-  constexpr std::array<uint16_t, kVersion - kOldest> kAdded = {kNarrowScales, kCoded | kResidual};
-  return std::accumulate(
-      kAdded.begin(), kAdded.begin() + (version - kOldest), kEvicted,
-      [](uint16_t flags, uint16_t added) { return static_cast<uint16_t>(flags | added); });
+/// Each version knows the flags of those before it.
+uint16_t known_flags(uint16_t version) {
+  return static_cast<uint16_t>(
+      kEvicted | (version >= 3 ? kNarrowScales : 0) |
+      (version >= 4 ? kCoded | kCompensated | kFewerChannels | kResidual : 0));
 }
 
-/// The first version in which all of `flags` may be set.
-uint16_t version_of(uint16_t flags) {
+uint16_t flags_of(const StoredKv& stored) {
+  const bool coded = std::any_of(stored.layers.begin(), stored.layers.end(), [](const auto& layer) {
+    return layer.coder != EntropyCoder::none;
+  });
+  return static_cast<uint16_t>(
+      (stored.everything ? 0 : kEvicted) | (stored.scale_bits == 8 ? kNarrowScales : 0) |
+      (coded ? kCoded : 0) | (stored.compensated ? kCompensated : 0) |
+      (stored.fewer_channels ? kFewerChannels : 0) | (stored.residual_rank > 0 ? kResidual : 0));
+}
+
+/// The oldest that knows the flags, so that older builds read what they can.
+uint16_t version_for(uint16_t flags) {
   uint16_t version = kOldest;
-  while ((flags & ~flags_of(version)) != 0) {
+  while ((flags & ~known_flags(version)) != 0) {
     ++version;
   }
   return version;
@@ -150,12 +156,14 @@ Header read_header(std::span<const std::byte> record) {
   require(crc32c(record.data(), offsetof(Header, header_crc)) == header.header_crc,
           "the header's CRC does not match");
   if (header.version < kOldest || header.version > kVersion ||
-      (header.flags & ~flags_of(header.version)) != 0) {
+      (header.flags & ~known_flags(header.version)) != 0) {
     throw NotSupported(fmt::format(
         "memory record of version {} with flags {:#x}; this build reads versions {} to {}",
         header.version, header.flags, kOldest, kVersion));
   }
   require(header.record_bytes == record.size(), "its length is not the one in its header");
+  require((header.flags & kCompensated) == 0 || (header.flags & kEvicted) != 0,
+          "it compensates for rows and has lost none");
   return header;
 }
 
@@ -254,13 +262,8 @@ std::vector<std::byte> encode_record(const Memory& memory) {
 
   Header header{};
   header.magic = kMagic;
-  const bool coded = std::any_of(stored.layers.begin(), stored.layers.end(), [](const auto& layer) {
-    return layer.coder != EntropyCoder::none;
-  });
-  header.flags = static_cast<uint16_t>(
-      (stored.everything ? 0 : kEvicted) | (stored.scale_bits == 8 ? kNarrowScales : 0) |
-      (coded ? kCoded : 0) | (stored.residual_rank > 0 ? kResidual : 0));
-  header.version = version_of(header.flags);
+  header.flags = flags_of(stored);
+  header.version = version_for(header.flags);
   header.fingerprint = memory.fingerprint;
   header.document_sha = memory.document_sha;
   header.tokens = static_cast<uint32_t>(memory.tokens.size());
@@ -288,7 +291,7 @@ std::vector<std::byte> encode_record(const Memory& memory) {
     entry.bytes = layer.section.size();
     entry.key_bits = static_cast<uint8_t>(layer.key_bits);
     entry.value_bits = static_cast<uint8_t>(layer.value_bits);
-    if (coded) {
+    if ((header.flags & kCoded) != 0) {
       entry.coder = layer.coder;
       entry.plain_bytes = static_cast<uint32_t>(layer.plain_bytes);
     }
@@ -323,6 +326,8 @@ Memory decode_record(std::span<const std::byte> record) {
   stored.residual_rank = (header.flags & kResidual) != 0 ? header.residual_rank : 0;
   stored.type = scalar_type(header.type);
   stored.everything = (header.flags & kEvicted) == 0;
+  stored.compensated = (header.flags & kCompensated) != 0;
+  stored.fewer_channels = (header.flags & kFewerChannels) != 0;
   load_kv(stored, layers, memory);
   return memory;
 }

@@ -4,13 +4,14 @@ namespace alluvium::memory_bank {
 
 std::size_t Memory::resident_bytes() const {
   std::size_t bytes = tokens.size() * sizeof(backbone::TokenId);
-  bytes += kept.counts.size() * sizeof(int64_t);
+  bytes += (kept.counts.size() + compensation.counts.size()) * sizeof(int64_t);
   if (stored) {
     for (const StoredKv::Layer& layer : stored->layers) {
       bytes += layer.section.size();
     }
   }
-  for (const at::Tensor* tensor : {&keys, &values, &kept.positions}) {
+  for (const at::Tensor* tensor :
+       {&keys, &values, &kept.positions, &compensation.keys, &compensation.values}) {
     if (tensor->defined()) {
       bytes += tensor->nbytes();
     }

@@ -12,10 +12,10 @@ class NoneCodec final : public CodecBase {
   const char* name() const override { return "none"; }
   bool stores_tensors() const override { return false; }
 
-  backbone::KvPrefix to_prefix(std::span<const std::shared_ptr<const Memory>>,
-                               int64_t room) const override {
+  backbone::KvPrefix to_prefix(std::span<const std::shared_ptr<const Memory>>, int64_t room,
+                               std::optional<PositionScheme>) const override {
     check_room(decoder().geometry(), prefix_length(), room);
-    return join_prefix(prefix(), {}, prefix_length(), options());
+    return join_prefix(prefix(), {}, 0, prefix_length(), PositionScheme::sequential, options());
   }
 };
 

@@ -7,6 +7,8 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/tensor.h>
 
 #include "alluvium/core/error.h"
 #include "kv/settings.h"
@@ -80,18 +82,40 @@ backbone::KvSegment place_rows(const Memory& memory, int64_t first) {
   return segment;
 }
 
+std::vector<backbone::TokenId> sequence_tokens(
+    std::span<const std::shared_ptr<const Memory>> memories) {
+  std::vector<backbone::TokenId> tokens;
+  for (auto memory = memories.rbegin(); memory != memories.rend(); ++memory) {
+    tokens.insert(tokens.end(), (*memory)->tokens.begin(), (*memory)->tokens.end());
+  }
+  return tokens;
+}
+
+backbone::KvSegment place_compensation(const Memory& memory, int64_t first) {
+  const CompensationRows& rows = memory.compensation;
+  const auto slots = static_cast<int64_t>(rows.counts.size());
+  backbone::KvSegment segment;
+  segment.keys = rows.keys;
+  segment.values = rows.values;
+  segment.positions = at::full({slots}, first, at::TensorOptions().dtype(at::kLong));
+  // The logarithm of 0 removes a row that stands for none.
+  segment.log_bias = at::tensor(rows.counts, at::TensorOptions().dtype(at::kFloat)).log();
+  segment.row_counts.assign(rows.counts.size(), 1);
+  segment.key_space = backbone::KeySpace::pre_rope;
+  segment.context = true;
+  return segment;
+}
+
 backbone::KvPrefix join_prefix(const SharedPrefix& shared,
-                               std::vector<backbone::KvSegment> documents, int64_t next,
-                               const CodecOptions& options) {
+                               std::vector<backbone::KvSegment> segments, std::size_t documents,
+                               int64_t next, PositionScheme scheme, const CodecOptions& options) {
   backbone::KvPrefix prefix;
-  const bool side_by_side =
-      documents.size() > 1 && parse_position_scheme(options.positions) == PositionScheme::parallel;
-  if (side_by_side) {
+  if (documents > 1 && scheme == PositionScheme::parallel) {
     prefix.temperature = options.temperature;
     prefix.lse_scale = options.lse_scale;
   }
   prefix.segments.push_back(shared.segment);
-  std::move(documents.begin(), documents.end(), std::back_inserter(prefix.segments));
+  std::move(segments.begin(), segments.end(), std::back_inserter(prefix.segments));
   prefix.next_position = next;
   return prefix;
 }

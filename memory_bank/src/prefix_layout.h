@@ -16,8 +16,6 @@
 
 namespace alluvium::memory_bank {
 
-enum class PositionScheme { parallel, sequential };
-
 /// Throws InvalidArgument on an unknown word.
 PositionScheme parse_position_scheme(const std::string& word);
 
@@ -34,10 +32,18 @@ backbone::KvSegment place_document(const at::Tensor& keys, const at::Tensor& val
 /// The same for the kept rows of a document, each at its own token's position.
 backbone::KvSegment place_rows(const Memory& memory, int64_t first);
 
-/// Prefix and documents with the settings for that many documents: one document, or documents in
-/// sequence, are attended to as plain text.
+/// Tokens of `memories`, best first, in the order in which they stand in a sequence: the best last,
+/// next to the question.
+std::vector<backbone::TokenId> sequence_tokens(
+    std::span<const std::shared_ptr<const Memory>> memories);
+
+/// The rows that stand for those it lost, for a memory that has some: one for each layer and head.
+backbone::KvSegment place_compensation(const Memory& memory, int64_t first);
+
+/// Prefix and the segments of so many documents, with the settings for that many: one document, or
+/// documents in sequence, are attended to as plain text.
 backbone::KvPrefix join_prefix(const SharedPrefix& shared,
-                               std::vector<backbone::KvSegment> documents, int64_t next,
-                               const CodecOptions& options);
+                               std::vector<backbone::KvSegment> segments, std::size_t documents,
+                               int64_t next, PositionScheme scheme, const CodecOptions& options);
 
 }  // namespace alluvium::memory_bank

@@ -18,16 +18,17 @@ class TextCodec final : public CodecBase {
   bool stores_tensors() const override { return false; }
 
   backbone::KvPrefix to_prefix(std::span<const std::shared_ptr<const Memory>> memories,
-                               int64_t room) const override {
+                               int64_t room, std::optional<PositionScheme> asked) const override {
+    const PositionScheme scheme = asked.value_or(scheme_);
     std::vector<int64_t> lengths;
     for (const auto& memory : memories) {
       lengths.push_back(memory->length());
     }
-    const int64_t next = next_position(scheme_, prefix_length(), lengths);
+    const int64_t next = next_position(scheme, prefix_length(), lengths);
     check_room(decoder().geometry(), next, room);
-    auto documents = scheme_ == PositionScheme::parallel ? read_side_by_side(memories)
-                                                         : read_in_sequence(memories);
-    return join_prefix(prefix(), std::move(documents), next, options());
+    auto documents = scheme == PositionScheme::parallel ? read_side_by_side(memories)
+                                                        : read_in_sequence(memories);
+    return join_prefix(prefix(), std::move(documents), memories.size(), next, scheme, options());
   }
 
  private:
@@ -43,10 +44,7 @@ class TextCodec final : public CodecBase {
   /// One text of all documents, best last: each attends to those before it, as a reader would.
   std::vector<backbone::KvSegment> read_in_sequence(
       std::span<const std::shared_ptr<const Memory>> memories) const {
-    std::vector<backbone::TokenId> joined;
-    for (auto memory = memories.rbegin(); memory != memories.rend(); ++memory) {
-      joined.insert(joined.end(), (*memory)->tokens.begin(), (*memory)->tokens.end());
-    }
+    const std::vector<backbone::TokenId> joined = sequence_tokens(memories);
     const std::vector<Tokens> texts(joined.empty() ? 0 : 1, joined);
     return read(texts);
   }

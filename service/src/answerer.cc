@@ -10,6 +10,7 @@
 #include "alluvium/core/clock.h"
 #include "alluvium/core/error.h"
 #include "alluvium/core/utf8.h"
+#include "alluvium/memory_bank/blend.h"
 #include "alluvium/service/prompt.h"
 #include "alluvium/service/refusal.h"
 #include "answer_chunks.h"
@@ -30,7 +31,7 @@ struct Answerer::Request {
   memory_bank::RetrievalMethod retrieval = memory_bank::RetrievalMethod::hybrid;
   std::shared_ptr<const LoadedReader> reader;  // pinned until the answer is whole
   int64_t documents = 0;
-  bool chooses = true;  // one document among several to answer from
+  Compose compose = Compose::choose;
   std::vector<backbone::TokenId> tokens;
   backbone::GenerationOptions generation;
 
@@ -87,6 +88,9 @@ Answer Answerer::answer(const Question& question, const backbone::TextCallback& 
   part.restart();
   const Codec* codec = readings.empty() ? context_.codecs.at("none").get() : request.codec;
   const auto memories = load(readings, codec, answer);
+  if (request.compose == Compose::blend) {
+    require_every_row(readings, memories);
+  }
   answer.codec = codec->name();
   const LoadedReader* reader = readings.empty() ? nullptr : request.reader.get();
   Context context = attend(request, *codec, reader, memories, answer);
@@ -200,10 +204,7 @@ Answerer::Request Answerer::check(const Question& question) const {
                   .generation = {}};
   request.retrieval = memory_bank::parse_retrieval_method(
       question.retrieval.empty() ? defaults.retrieval : question.retrieval);
-  const std::string& compose = question.compose.empty() ? defaults.compose : question.compose;
-  ALLUVIUM_CHECK(compose == "choose" || compose == "together",
-                 "unknown way to compose documents '{}'; known: choose, together", compose);
-  request.chooses = compose == "choose";
+  request.compose = parse_compose(question.compose.empty() ? defaults.compose : question.compose);
   request.reader = context_.readers.find(question.reader);
   request.documents =
       std::min(question.top_k > 0 ? question.top_k : defaults.top_k, defaults.max_chunks);
@@ -256,7 +257,7 @@ std::vector<Answerer::Reading> Answerer::read_hits(const Request& request) const
   // A hit may be replaced before it is read; its successor is found by a second search.
   for (int attempt = 0;; ++attempt) {
     auto hits = context_.retriever.search(query);
-    if (request.chooses && !hits.empty()) {
+    if (request.compose == Compose::choose && !hits.empty()) {
       const double least = context_.configuration.answer.choice.least_share * hits.front().score;
       std::erase_if(hits, [&](const auto& hit) { return hit.score < least; });
     }
@@ -347,6 +348,36 @@ std::vector<std::shared_ptr<const Memory>> Answerer::load(const std::vector<Read
   return memories;
 }
 
+void Answerer::require_every_row(const std::vector<Reading>& readings,
+                                 const std::vector<std::shared_ptr<const Memory>>& memories) {
+  for (std::size_t i = 0; memories.size() > 1 && i < memories.size(); ++i) {
+    if (!memories[i]->kept.everything()) {
+      throw NotSupported(fmt::format(
+          "the memory of '{}' does not keep every row, and compose = blend recomputes some of them "
+          "among the others: codec.preset lossless or safe keeps them all",
+          readings[i].citation.id));
+    }
+  }
+}
+
+backbone::KvCache Answerer::start(Compose compose, const Codec& codec,
+                                  const std::vector<std::shared_ptr<const Memory>>& memories,
+                                  int64_t room) const {
+  const backbone::Decoder& decoder = *context_.models.decoder;
+  switch (compose) {
+    case Compose::sequence:
+      return decoder.start(codec.to_prefix(memories, room, memory_bank::PositionScheme::sequential),
+                           room);
+    case Compose::blend:
+      return memory_bank::start_blended(decoder, codec, memories, room,
+                                        context_.configuration.answer.recompute);
+    case Compose::choose:
+    case Compose::together:
+      break;
+  }
+  return decoder.start(codec.to_prefix(memories, room), room);
+}
+
 Answerer::Context Answerer::attend(const Request& request, const Codec& codec,
                                    const LoadedReader* reader,
                                    const std::vector<std::shared_ptr<const Memory>>& memories,
@@ -354,8 +385,8 @@ Answerer::Context Answerer::attend(const Request& request, const Codec& codec,
   const backbone::Decoder& decoder = *context_.models.decoder;
   const std::vector<backbone::TokenId> refusal = beginning_of_refusal(reader);
   const int64_t room = request.room() + static_cast<int64_t>(refusal.size());
-  if (memories.size() < 2 || !request.chooses) {
-    Context context{decoder.start(codec.to_prefix(memories, room), room), {}};
+  if (memories.size() < 2 || request.compose != Compose::choose) {
+    Context context{start(request.compose, codec, memories, room), {}};
     answer.memory_slots = std::llround(context.cache.mean_slots());
     return context;
   }

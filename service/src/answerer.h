@@ -15,6 +15,7 @@
 #include "alluvium/memory_bank/memory_cache.h"
 #include "alluvium/memory_bank/retriever.h"
 #include "alluvium/memory_bank/store.h"
+#include "alluvium/service/compose.h"
 #include "alluvium/service/configuration.h"
 #include "alluvium/service/engine.h"
 
@@ -56,6 +57,13 @@ class Answerer {
   std::vector<std::shared_ptr<const memory_bank::Memory>> load(const std::vector<Reading>& readings,
                                                                const memory_bank::Codec*& codec,
                                                                Answer& answer) const;
+  static void require_every_row(
+      const std::vector<Reading>& readings,
+      const std::vector<std::shared_ptr<const memory_bank::Memory>>& memories);
+  /// The memories of one document, or of several that are all attended to.
+  backbone::KvCache start(Compose compose, const memory_bank::Codec& codec,
+                          const std::vector<std::shared_ptr<const memory_bank::Memory>>& memories,
+                          int64_t room) const;
   Context attend(const Request& request, const memory_bank::Codec& codec,
                  const LoadedReader* reader,
                  const std::vector<std::shared_ptr<const memory_bank::Memory>>& memories,

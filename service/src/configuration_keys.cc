@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "alluvium/core/error.h"
+#include "alluvium/service/compose.h"
 #include "loopback.h"
 
 namespace alluvium::service {
@@ -56,6 +57,7 @@ std::vector<ConfigurationKey> make_keys() {
        {"preset", "global", "curves", "uniform", "pyramid", "d2o"}},
       {"codec.key_bits", ALLUVIUM_FIELD(codec.key_bits), 0, 32},
       {"codec.value_bits", ALLUVIUM_FIELD(codec.value_bits), 0, 32},
+      {"codec.key_channels", ALLUVIUM_FIELD(codec.key_channels), 0, 1},
       {"codec.boundary_bits", ALLUVIUM_FIELD(codec.boundary_bits), 0, 8},
       {"codec.key_group", ALLUVIUM_FIELD(codec.key_group), 0, 4096},
       {"codec.scale_bits", ALLUVIUM_FIELD(codec.scale_bits), 0, 16},
@@ -63,7 +65,7 @@ std::vector<ConfigurationKey> make_keys() {
        ALLUVIUM_FIELD(codec.merge),
        0,
        0,
-       {"preset", "none", "values", "neighbours"}},
+       {"preset", "none", "values", "neighbours", "compensation"}},
       {"codec.residual_rank", ALLUVIUM_FIELD(codec.residual_rank), 0, 256},
       {"codec.entropy", ALLUVIUM_FIELD(codec.entropy), 0, 0, {"none", "zstd", "rans"}},
       {"codec.richer_share", ALLUVIUM_FIELD(codec.richer_share), 0, 0.5},
@@ -85,7 +87,8 @@ std::vector<ConfigurationKey> make_keys() {
        0,
        {"bm25", "vector", "hybrid", "rrf"}},
       {"answer.top_k", ALLUVIUM_FIELD(answer.top_k), 1, 1000},
-      {"answer.compose", ALLUVIUM_FIELD(answer.compose), 0, 0, {"choose", "together"}},
+      {"answer.compose", ALLUVIUM_FIELD(answer.compose), 0, 0, compose_words()},
+      {"answer.recompute", ALLUVIUM_FIELD(answer.recompute), 0, 1},
       {"answer.retrieval_weight", ALLUVIUM_FIELD(answer.choice.retrieval_weight), -1, 1e6},
       {"answer.question_weight", ALLUVIUM_FIELD(answer.choice.question_weight), -1, 1e6},
       {"answer.evidence_weight", ALLUVIUM_FIELD(answer.choice.evidence_weight), -1, 1e6},

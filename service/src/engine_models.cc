@@ -24,9 +24,12 @@ std::string model_path(const std::string& key, const std::string& configured,
 
 }  // namespace
 
+std::string decoder_path(const ModelsConfiguration& configuration) {
+  return model_path("models.decoder", configuration.decoder, kDefaultDecoder);
+}
+
 Models load_models(const Configuration& configuration) {
-  const std::string decoder_path =
-      model_path("models.decoder", configuration.models.decoder, kDefaultDecoder);
+  const std::string decoder_path = service::decoder_path(configuration.models);
   const std::string encoder_path =
       model_path("models.encoder", configuration.models.encoder, kDefaultEncoder);
   const backbone::DevicePolicy policy = backbone::choose_device(configuration.models.device);

@@ -132,6 +132,27 @@ TEST_CASE("attention: a slot with bias ln 3 weighs as three, and one with -inf a
   check_both({5.0F, 0.3F, 0.3F}, {100, 2, 4}, removed, 3.0);
 }
 
+// Shares 138 / 238 and 100 / 238. In bfloat16 the logarithms would be 4.9375 and 4.59375, the first
+// share 0.5851.
+TEST_CASE("attention: in bfloat16 a bias counts as in float32", "[backbone][attention]") {
+  const int64_t head_dim = GENERATE(8, 64);  // of ATen's kernels and of our own
+  const int64_t rows = GENERATE(1, 3);
+  const double temperature = GENERATE(1.0, 1.0 + 1e-9);
+  CAPTURE(head_dim, rows, temperature);
+  const auto options = at::TensorOptions(at::kBFloat16);
+  const at::Tensor keys = at::zeros({1, 2 + rows, head_dim}, options);
+  const at::Tensor values = at::zeros({1, 2 + rows, head_dim}, options);
+  values[0][0].fill_(1);
+  AttentionView view = context(temperature, 1, 1);
+  view.slots_before = 2;
+  view.log_bias = at::full({2 + rows}, -INFINITY, at::kFloat);
+  view.log_bias[0] = std::log(138.0);
+  view.log_bias[1] = std::log(100.0);
+  view.mask = make_mask(view, rows, 1, options);
+  const at::Tensor out = attend(at::ones({rows, 1, head_dim}, options), keys, values, view);
+  CHECK((out.to(at::kDouble) - 138.0 / 238).abs().max().item<double>() < 2e-3);
+}
+
 TEST_CASE("attention: identical slots weigh as one with the logarithm of their number as bias",
           "[backbone][attention][property]") {
   const auto seed = GENERATE(range(0, 4));
@@ -192,6 +213,26 @@ TEST_CASE("attention: grouped heads with a prefix equal the loop over heads",
       CHECK((fast[i][h] - slow).abs().max().item<double>() < 1e-5);
     }
   }
+}
+
+TEST_CASE("attention: rows at places of their own see what they see among all rows",
+          "[backbone][attention][property]") {
+  const at::ScalarType dtype = GENERATE(at::kFloat, at::kBFloat16);
+  const auto seed = GENERATE(range(0, 4));
+  CAPTURE(dtype, seed);
+  at::manual_seed(static_cast<uint64_t>(seed));
+  constexpr int64_t kSlots = 150;
+  // Heads of 64, which the kernels for bfloat16 take where all rows attend.
+  const at::Tensor q = at::randn({kSlots, 6, 64}).to(dtype);
+  const at::Tensor k = at::randn({2, kSlots, 64}).to(dtype);
+  const at::Tensor v = at::randn({2, kSlots, 64}).to(dtype);
+  AttentionView all;
+  all.mask = make_mask(all, kSlots, 3, q.options());
+  const at::Tensor places = at::arange(seed, kSlots, 1 + 7 * seed, at::kLong);
+  const at::Tensor some =
+      attend(q.index_select(0, places), k, v, scattered_view(places, kSlots, 3, q.options()));
+  const at::Tensor wanted = attend(q, k, v, all).index_select(0, places);
+  CHECK((some - wanted).abs().max().item<double>() < (dtype == at::kFloat ? 1e-5 : 4e-2));
 }
 
 }  // namespace alluvium::backbone

@@ -37,7 +37,8 @@ TEST_CASE("flash kernels: attention and its highest weights as from the whole ma
   const int64_t group = GENERATE(1, 3);
   const int64_t rows = GENERATE(1, 7, 8, 45);
   const int64_t before = GENERATE(0, 1, 63, 64, 130);
-  CAPTURE(head_dim, group, rows, before);
+  const bool biased = GENERATE(false, true);
+  CAPTURE(head_dim, group, rows, before, biased);
   Random random(static_cast<uint64_t>(head_dim * 1000 + group * 500 + rows * 10 + before));
   const int64_t all = before + rows;
   // A cache has room behind its slots: heads are strided.
@@ -47,6 +48,12 @@ TEST_CASE("flash kernels: attention and its highest weights as from the whole ma
   AttentionView view;
   view.slots_before = before;
   view.mask = backbone::make_mask(view, rows, group, keys.options());
+  at::Tensor bias = at::zeros({all}, at::kDouble);
+  if (biased) {
+    view.log_bias = normal(random, {all + 5}, 2.0).to(at::kFloat);
+    view.log_bias.narrow(0, 0, before / 2).slice(0, 1, before / 2, 3).fill_(-INFINITY);
+    bias = view.log_bias.narrow(0, 0, all).to(at::kDouble);
+  }
   const int64_t begin = std::min<int64_t>(before, 2);
   ObservedSlots observed{begin, before, at::empty({kKvHeads, before - begin}, at::kFloat)};
   const at::Tensor out =
@@ -61,7 +68,8 @@ TEST_CASE("flash kernels: attention and its highest weights as from the whole ma
       const int64_t seen = before + row + 1;
       const at::Tensor weights = at::softmax(
           keys[head].narrow(0, 0, seen).to(at::kDouble).matmul(queries[row][q].to(at::kDouble)) *
-              scale,
+                  scale +
+              bias.narrow(0, 0, seen),
           0);
       wanted[row][q] = weights.matmul(values[head].narrow(0, 0, seen).to(at::kDouble));
     }
@@ -73,12 +81,13 @@ TEST_CASE("flash kernels: attention and its highest weights as from the whole ma
     at::Tensor highest = at::zeros({before - begin}, at::kDouble);
     for (int64_t row = 0; row < rows; ++row) {
       for (int64_t q = head * group; q < (head + 1) * group; ++q) {
-        const at::Tensor weights = at::softmax(keys[head]
-                                                       .narrow(0, 0, before + row + 1)
-                                                       .to(at::kDouble)
-                                                       .matmul(queries[row][q].to(at::kDouble)) *
-                                                   scale,
-                                               0);
+        const at::Tensor weights =
+            at::softmax(keys[head].narrow(0, 0, before + row + 1)
+                                    .to(at::kDouble)
+                                    .matmul(queries[row][q].to(at::kDouble)) *
+                                scale +
+                            bias.narrow(0, 0, before + row + 1),
+                        0);
         highest = at::maximum(highest, weights.narrow(0, begin, before - begin));
       }
     }

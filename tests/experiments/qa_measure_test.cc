@@ -34,7 +34,7 @@ QaBenchOptions small_bench(const TemporaryDirectory& directory, const std::strin
   options.questions = directory / "questions.jsonl";
   options.retrievals = {"gold", "withheld", "bm25", "hybrid"};
   options.top_k = {1, 2};
-  options.compose = {"choose", "together"};
+  options.compose = {"choose", "together", "sequence", "blend"};
   options.configuration = service::default_configuration();
   options.configuration.directory = directory / "instance";
   options.configuration.models.decoder = write_tiny_llama_gguf(directory.path(), 1);
@@ -60,8 +60,8 @@ TEST_CASE("bench qa: every combination has its row, and retrieval finds the name
   options.over_sockets = over_sockets;
   const QaReport report = experiments::measure_qa(options);
 
-  // none; text and kv: gold and withheld once, bm25 and hybrid for one document and for two in two ways.
-  REQUIRE(report.rows.size() == 1 + 2 * (2 + 2 * 3));
+  // none; text and kv: gold and withheld once, bm25 and hybrid for one document and for two in four ways.
+  REQUIRE(report.rows.size() == 1 + 2 * (2 + 2 * 5));
   CHECK(report.documents == 3);
   CHECK(report.rows[0].codec == "none");
   CHECK(report.rows[0].memory_slots_mean < report.rows[1].memory_slots_mean);

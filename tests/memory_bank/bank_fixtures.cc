@@ -118,7 +118,11 @@ bool same_memory(const memory_bank::Memory& a, const memory_bank::Memory& b) {
   return a.fingerprint == b.fingerprint && a.document_sha == b.document_sha &&
          a.tokens == b.tokens && same_bits(a.keys, b.keys) && same_bits(a.values, b.values) &&
          a.kept.counts == b.kept.counts &&
-         (a.kept.everything() || same_bits(a.kept.positions, b.kept.positions));
+         (a.kept.everything() || same_bits(a.kept.positions, b.kept.positions)) &&
+         a.compensation.counts == b.compensation.counts &&
+         (a.compensation.counts.empty() ||
+          (same_bits(a.compensation.keys, b.compensation.keys) &&
+           same_bits(a.compensation.values, b.compensation.values)));
 }
 
 std::vector<float> random_keys(Random& random, int64_t count, int64_t dimension) {

@@ -210,6 +210,7 @@ TEST_CASE("codecs: every part of the fingerprint changes it, load-time settings 
   CHECK(differs([](CodecOptions& o) { o.budget = "uniform"; }));
   CHECK(differs([](CodecOptions& o) { o.key_bits = 2; }));
   CHECK(differs([](CodecOptions& o) { o.value_bits = 3; }));
+  CHECK(differs([](CodecOptions& o) { o.key_channels = 0.5; }));
   CHECK(differs([](CodecOptions& o) { o.boundary_bits = 4; }));
   CHECK(differs([](CodecOptions& o) { o.key_group = 16; }));
   CHECK(differs([](CodecOptions& o) { o.scale_bits = 8; }));
@@ -217,6 +218,7 @@ TEST_CASE("codecs: every part of the fingerprint changes it, load-time settings 
   CHECK(differs([](CodecOptions& o) { o.residual_rank = 4; }));
   CHECK(differs([](CodecOptions& o) { o.entropy = "zstd"; }));
   CHECK(differs([](CodecOptions& o) { o.entropy = "rans"; }));
+  CHECK(differs([](CodecOptions& o) { o.merge = "compensation"; }));
   CHECK_FALSE(differs([](CodecOptions& o) {
     o.observer = "repeat";
     o.budget = "global";

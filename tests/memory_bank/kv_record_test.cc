@@ -98,6 +98,7 @@ TEST_CASE("record: another version is not read", "[memory_bank][record]") {
   CHECK_THROWS_AS(decode_record(forge(record, kVersionAt, uint16_t{1})), NotSupported);
   CHECK_THROWS_AS(decode_record(forge(record, kVersionAt, uint16_t{5})), NotSupported);
   CHECK_THROWS_AS(decode_record(forge(record, kVersionAt + 2, uint16_t{2})), NotSupported);
+  CHECK_THROWS_AS(decode_record(forge(record, kVersionAt + 2, uint16_t{8})), NotSupported);
 }
 
 TEST_CASE("record: a memory without fitting tensors is not packed", "[memory_bank][record]") {

@@ -10,6 +10,7 @@
 
 #include "alluvium/core/random.h"
 #include "bank_fixtures.h"
+#include "kv/channels.h"
 #include "kv/storage.h"
 
 namespace alluvium::tests {
@@ -45,10 +46,27 @@ inline memory_bank::KeptRows random_choice(Random& random, int64_t tokens) {
   return kept;
 }
 
-/// A memory of random rows as these settings store it.
-inline memory_bank::Memory stored_memory(const memory_bank::KvSettings& settings, int64_t tokens,
-                                         const memory_bank::KeptRows& kept, at::ScalarType type,
-                                         Random& random) {
+/// Other channels in every layer and head, at least one.
+inline std::vector<memory_bank::HeadChannels> random_channels(Random& random) {
+  std::vector<memory_bank::HeadChannels> channels(kLayers * kKvHeads);
+  for (memory_bank::HeadChannels& head : channels) {
+    for (int64_t c = 0; c < kHeadWidth; ++c) {
+      if (random.below(2) == 0 || (c == kHeadWidth - 1 && head.kept.empty())) {
+        head.kept.push_back(c);
+      } else {
+        head.constant.push_back(static_cast<float>(random.normal()));
+      }
+    }
+  }
+  return channels;
+}
+
+/// A memory of random rows as these settings store it; with merge = compensation each head has the
+/// row of those it lost.
+inline memory_bank::Memory stored_memory(
+    const memory_bank::KvSettings& settings, int64_t tokens, const memory_bank::KeptRows& kept,
+    at::ScalarType type, Random& random,
+    const std::vector<memory_bank::HeadChannels>& channels = {}) {
   memory_bank::Memory memory;
   memory.fingerprint = bank_fingerprint();
   for (int64_t token = 0; token < tokens; ++token) {
@@ -56,8 +74,17 @@ inline memory_bank::Memory stored_memory(const memory_bank::KvSettings& settings
   }
   memory.document_sha = memory_bank::hash_tokens(memory.tokens);
   const at::Tensor keys = random_rows(random, tokens);
+  memory_bank::CompensationRows compensation;
+  if (settings.merge == "compensation") {
+    const at::Tensor rows = at::empty({kLayers * kKvHeads, kHeadWidth}, at::kFloat);
+    compensation.keys = rows.clone().fill_(0.25);
+    compensation.values = rows.clone().fill_(-3);
+    for (const int64_t count : kept.counts) {
+      compensation.counts.push_back(tokens - count);
+    }
+  }
   auto stored = std::make_shared<const memory_bank::StoredKv>(
-      store_kv(keys, random_rows(random, tokens), kept, type, settings));
+      store_kv(keys, random_rows(random, tokens), kept, type, settings, compensation, channels));
   load_kv(*stored, layers_of(*stored), memory);
   memory.stored = std::move(stored);
   return memory;

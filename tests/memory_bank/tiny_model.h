@@ -32,16 +32,19 @@ inline const Tokens kQuestion = {60, 61, 62, 63, 64};
 
 /// The tiny Llama with a shared prefix.
 struct TinyModel {
+  explicit TinyModel(int64_t number_of_layers = TinyLlama::kLayers) : layers(number_of_layers) {
+    memory_bank::register_codecs(registry);
+  }
+
+  const int64_t layers;
   TemporaryDirectory directory;
-  std::string path = write_tiny_llama_gguf(directory.path(), 5);
+  std::string path = write_tiny_llama_gguf(directory.path(), 5, layers);
   std::unique_ptr<backbone::Checkpoint> checkpoint = backbone::open_checkpoint(path);
   std::unique_ptr<backbone::Tokenizer> tokenizer = backbone::load_tokenizer(*checkpoint, path);
   std::unique_ptr<backbone::Decoder> decoder =
       backbone::load_decoder(*checkpoint, backbone::reference_policy());
   memory_bank::SharedPrefix prefix = memory_bank::read_shared_prefix(*decoder, kPrefix);
   CodecRegistry registry{"codec"};
-
-  TinyModel() { memory_bank::register_codecs(registry); }
 
   CodecContext context(const CodecOptions& options = {}) const {
     return {decoder.get(), tokenizer.get(), &prefix, options};
@@ -53,9 +56,11 @@ struct TinyModel {
 
   /// Logits after each token of the question, attended to `prefix_for_it`.
   at::Tensor ask(const backbone::KvPrefix& prefix_for_it) const {
-    backbone::KvCache cache = decoder->start(prefix_for_it, static_cast<int64_t>(kQuestion.size()));
-    return read(cache, kQuestion);
+    return ask(decoder->start(prefix_for_it, static_cast<int64_t>(kQuestion.size())));
   }
+
+  /// The same over what a cache holds.
+  at::Tensor ask(backbone::KvCache cache) const { return read(cache, kQuestion); }
 
   /// The same by reading everything as one text.
   at::Tensor ask_plainly(const Tokens& document) const {

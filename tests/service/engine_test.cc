@@ -1,6 +1,7 @@
 #include "alluvium/service/engine.h"
 
 #include <algorithm>
+#include <cmath>
 #include <mutex>
 #include <thread>
 
@@ -235,6 +236,52 @@ TEST_CASE("engine: of several documents the first citation is the one answered f
   CHECK(together.memory_slots > chosen.memory_slots);
   question.compose = "mix";
   CHECK_THROWS_AS(tiny.engine->ask(question), InvalidArgument);
+}
+
+TEST_CASE("engine: documents in sequence with every row recomputed are the text of all",
+          "[service][engine]") {
+  TinyEngine tiny;
+  tiny.configuration.answer.recompute = 1;
+  tiny.start();
+  publish(*tiny.engine, kHarbours);
+  const auto ask = [&](const std::string& codec, const std::string& compose) {
+    service::Question question = ask_for("How many piers has the harbour?", codec);
+    question.document_ids = {"oslo", "riga"};
+    question.compose = compose;
+    return tiny.engine->ask(question);
+  };
+  const Answer text = ask("text", "sequence");
+  const Answer blended = ask("kv", "blend");
+  CHECK(blended.text == text.text);
+  CHECK_THAT(blended.log_probability, Catch::Matchers::WithinAbs(text.log_probability, 1e-3));
+  CHECK(blended.memory_slots == text.memory_slots);
+  CHECK(blended.citations.size() == 2);
+  CHECK_THAT(ask("text", "blend").log_probability,
+             Catch::Matchers::WithinAbs(text.log_probability, 1e-6));
+  // Apart, the second was read without the first.
+  const Answer sequence = ask("kv", "sequence");
+  CHECK(sequence.memory_slots == text.memory_slots);
+  CHECK(std::abs(sequence.log_probability - text.log_probability) > 1e-4);
+
+  tiny.configuration.answer.recompute = 0;
+  tiny.start();
+  CHECK(ask("kv", "blend").log_probability == sequence.log_probability);
+}
+
+TEST_CASE("engine: a memory that lost rows is not blended, and is named", "[service][engine]") {
+  TinyEngine tiny;
+  tiny.configuration.codec.preset = "tiny";
+  tiny.start();
+  const std::string long_text(75, 'x');
+  publish(*tiny.engine, {kHarbours[0], make_document("long", 1, "Long", long_text)});
+  service::Question question = ask_for("How many piers has the harbour?");
+  question.compose = "blend";
+  question.document_ids = {"oslo", "long"};
+  CHECK_THROWS_AS(tiny.engine->ask(question), NotSupported);
+  CHECK_THROWS_WITH(tiny.engine->ask(question),
+                    Catch::Contains("'long'") && Catch::Contains("codec.preset lossless or safe"));
+  question.document_ids = {"long"};
+  CHECK_NOTHROW(tiny.engine->ask(question));
 }
 
 TEST_CASE("engine: a long document is read where it speaks of the question", "[service][engine]") {

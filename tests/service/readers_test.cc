@@ -182,6 +182,27 @@ TEST_CASE("readers: no reader changes a byte of a memory or a weight of the deco
   CHECK(other.ask("none").log_probability == bare.log_probability);
 }
 
+TEST_CASE("readers: no reader acts on the rows that a blend recomputes", "[service][readers]") {
+  ReadEngine e;
+  e.configuration.answer.recompute = 1;
+  e.start();
+  publish(*e.engine, kHarbours);
+  const auto ask = [&](const std::string& codec) {
+    service::Question question = ask_for("piers of Oslo", codec);
+    question.document_ids = {"oslo", "riga"};
+    question.compose = "blend";
+    return e.engine->ask(question);
+  };
+  const Answer bare = ask("text");
+  e.engine->readers().load(e.reader("first", 1, 1));
+  const Answer text = ask("text");
+  const Answer blended = ask("kv");
+  CHECK(blended.reader == "first@1");
+  CHECK(std::abs(text.log_probability - bare.log_probability) > 1e-2);
+  CHECK(blended.text == text.text);
+  CHECK_THAT(blended.log_probability, Catch::Matchers::WithinAbs(text.log_probability, 1e-3));
+}
+
 TEST_CASE("readers: an adapter without a manifest keeps its directory's name over a restart",
           "[service][readers]") {
   ReadEngine e;

@@ -33,6 +33,14 @@ class RecordingDecoder final : public backbone::Decoder {
     return inner_->read(requests);
   }
 
+  std::vector<int64_t> repair(const backbone::RepairRequest& request) const override {
+    {
+      const std::lock_guard lock(mutex_);
+      read_.emplace_back(request.tokens.begin(), request.tokens.end());
+    }
+    return inner_->repair(request);
+  }
+
   const backbone::DecoderGeometry& geometry() const override { return inner_->geometry(); }
   const backbone::DevicePolicy& policy() const override { return inner_->policy(); }
   const Digest& fingerprint() const override { return inner_->fingerprint(); }

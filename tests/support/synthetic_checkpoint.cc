@@ -53,14 +53,14 @@ class WeightMaker {
   std::vector<Weight> weights_;
 };
 
-std::vector<Weight> make_weights(uint64_t seed) {
+std::vector<Weight> make_weights(uint64_t seed, int64_t layers) {
   WeightMaker make(seed);
   const int64_t query = Size::kHeads * Size::kHeadWidth;
   const int64_t key = Size::kKvHeads * Size::kHeadWidth;
   make.add("model.embed_tokens.weight", "token_embd.weight",
            {Size::kVocabulary, Size::kModelWidth});
   make.add("model.norm.weight", "output_norm.weight", {Size::kModelWidth});
-  for (int64_t layer = 0; layer < Size::kLayers; ++layer) {
+  for (int64_t layer = 0; layer < layers; ++layer) {
     const std::string theirs = fmt::format("model.layers.{}.", layer);
     const std::string block = fmt::format("blk.{}.", layer);
     const auto add = [&](const std::string& huggingface_name, const std::string& gguf_name,
@@ -171,14 +171,14 @@ nlohmann::json config_json() {
 
 }  // namespace
 
-std::string write_tiny_llama_gguf(const std::string& directory, uint64_t seed) {
+std::string write_tiny_llama_gguf(const std::string& directory, uint64_t seed, int64_t layers) {
   const Vocabulary vocabulary = make_vocabulary();
   std::vector<int32_t> types(vocabulary.pieces.size(), kNormalToken);
   std::fill_n(types.begin(), kSpecialTokens, kControlToken);
   GgufWriter writer;
   writer.add_text("general.architecture", "llama")
       .add_text("general.name", "tiny")
-      .add_integer("llama.block_count", Size::kLayers)
+      .add_integer("llama.block_count", static_cast<uint32_t>(layers))
       .add_integer("llama.context_length", Size::kContext)
       .add_integer("llama.embedding_length", Size::kModelWidth)
       .add_integer("llama.feed_forward_length", Size::kFeedForwardWidth)
@@ -196,7 +196,7 @@ std::string write_tiny_llama_gguf(const std::string& directory, uint64_t seed) {
       .add_integer("tokenizer.ggml.bos_token_id", 1)
       .add_integer("tokenizer.ggml.eos_token_id", 2)
       .add_boolean("tokenizer.ggml.add_bos_token", false);
-  for (const Weight& weight : make_weights(seed)) {
+  for (const Weight& weight : make_weights(seed, layers)) {
     writer.add_tensor(weight.gguf_name, weight.shape, GgufWriter::kF32,
                       bytes_of(permuted_rows(weight)));
   }
@@ -209,7 +209,7 @@ std::string write_tiny_llama_huggingface(const std::string& directory, uint64_t 
   std::string path = directory + "/tiny";
   std::filesystem::create_directories(path);
   std::vector<SafetensorsEntry> entries;
-  for (const Weight& weight : make_weights(seed)) {
+  for (const Weight& weight : make_weights(seed, Size::kLayers)) {
     entries.push_back({weight.huggingface_name, "F32", weight.shape, bytes_of(weight.values)});
   }
   write_file(path + "/config.json", config_json().dump(2));

@@ -22,7 +22,8 @@ struct TinyLlama {
 /// ("smollm") over printable ASCII, space and line feed with a few merges and three special tokens
 /// (<|endoftext|> 0, <|im_start|> 1, <|im_end|> 2). Query and key rows are permuted as GGUF
 /// conversions do. Returns the file's path.
-std::string write_tiny_llama_gguf(const std::string& directory, uint64_t seed);
+std::string write_tiny_llama_gguf(const std::string& directory, uint64_t seed,
+                                  int64_t layers = TinyLlama::kLayers);
 
 /// Writes the same model and tokenizer as a Hugging Face directory (config.json, model.safetensors,
 /// tokenizer.json) into

@@ -52,8 +52,7 @@ class AttentionObserver : public Observer {
   explicit AttentionObserver(const ObserverContext& context)
       : prefix_(context.prefix),
         layers_(context.decoder.geometry().layers),
-        rope_(context.decoder.geometry().head_dim, context.decoder.geometry().rope_base,
-              context.decoder.geometry().max_positions, context.decoder.policy().device) {}
+        rope_(rope_of(context.decoder)) {}
 
   bool needs_queries() const override { return true; }
 

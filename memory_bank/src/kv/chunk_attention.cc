@@ -12,6 +12,11 @@
 
 namespace alluvium::memory_bank {
 
+backbone::Rope rope_of(const backbone::Decoder& decoder) {
+  return {decoder.geometry().head_dim, decoder.geometry().rope_base,
+          decoder.geometry().max_positions, decoder.policy().device};
+}
+
 at::Tensor chunk_keys(const ObservedChunk& chunk, const SharedPrefix& prefix,
                       const backbone::Rope& rope, int64_t layer) {
   const auto first = static_cast<int64_t>(prefix.tokens.size());

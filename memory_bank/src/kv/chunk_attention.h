@@ -7,10 +7,14 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "alluvium/backbone/decoder.h"
 #include "alluvium/backbone/rope.h"
 #include "kv/observer.h"
 
 namespace alluvium::memory_bank {
+
+/// The decoder's rotary embedding, on its device.
+backbone::Rope rope_of(const backbone::Decoder& decoder);
 
 /// Weights that the last `queries` tokens of the chunk give its own rows in one layer, softmax over
 /// shared prefix and chunk, causal: float32 [kv_heads, group, queries, n].

@@ -7,18 +7,13 @@
 #include "alluvium/core/error.h"
 #include "kv/quantise.h"
 #include "kv/rans.h"
+#include "kv/record_check.h"
 #include "kv/section_planes.h"
 
 namespace alluvium::memory_bank {
 namespace {
 
 constexpr int kZstdLevel = 9;
-
-void require(bool condition, const char* what) {
-  if (!condition) {
-    throw DataCorruption(fmt::format("memory record: {}", what));
-  }
-}
 
 std::vector<std::byte> zstd_coded(std::span<const std::byte> section) {
   std::vector<std::byte> out(ZSTD_compressBound(section.size()));
@@ -32,11 +27,13 @@ std::vector<std::byte> zstd_coded(std::span<const std::byte> section) {
 }
 
 std::vector<std::byte> rans_coded(const SectionShape& shape, std::span<const int64_t> counts,
+                                  std::span<const HeadChannels> channels,
                                   std::span<const std::byte> section) {
-  const std::size_t maps = map_bytes(shape) * static_cast<std::size_t>(shape.kv_heads);
-  std::vector<std::byte> out(section.begin(), section.begin() + static_cast<std::ptrdiff_t>(maps));
-  Planes planes = empty_planes(shape, counts);
-  split_section(shape, counts, section.data() + maps, planes);
+  const auto lead = section.first(lead_bytes(shape, channels));
+  const auto tail = section.last(tail_bytes(shape));
+  std::vector<std::byte> out(lead.begin(), lead.end());
+  Planes planes = empty_planes(shape, counts, channels);
+  split_section(shape, counts, channels, section.data() + lead.size(), planes);
   for (const Plane& plane : planes) {
     if (plane.symbols.empty()) {
       continue;
@@ -52,6 +49,7 @@ std::vector<std::byte> rans_coded(const SectionShape& shape, std::span<const int
     out.insert(out.end(), size, size + sizeof(bytes));
     out.insert(out.end(), coded.begin(), coded.end());
   }
+  out.insert(out.end(), tail.begin(), tail.end());
   return out;
 }
 
@@ -63,13 +61,15 @@ std::vector<std::byte> rans_plain(const SectionShape& shape, std::span<const std
     std::vector<int64_t> positions;
     read_kept_rows(shape, coded, counts, positions);
   }
-  require(section_bytes(shape, counts) == plain_bytes,
+  const std::vector<HeadChannels> channels =
+      shape.fewer_channels ? read_channels(shape, coded) : std::vector<HeadChannels>{};
+  require(section_bytes(shape, counts, channels) == plain_bytes,
           "a coded section stands for another length than its rows");
-  const std::size_t maps = map_bytes(shape) * static_cast<std::size_t>(shape.kv_heads);
+  const std::size_t lead = lead_bytes(shape, channels);
   std::vector<std::byte> section(plain_bytes);
-  std::copy_n(coded.begin(), maps, section.begin());
-  coded = coded.subspan(maps);
-  Planes planes = empty_planes(shape, counts);
+  std::copy_n(coded.begin(), lead, section.begin());
+  coded = coded.subspan(lead);
+  Planes planes = empty_planes(shape, counts, channels);
   for (Plane& plane : planes) {
     if (plane.symbols.empty()) {
       continue;
@@ -87,8 +87,9 @@ std::vector<std::byte> rans_plain(const SectionShape& shape, std::span<const std
     }
     coded = coded.subspan(bytes);
   }
-  require(coded.empty(), "a coded section is longer than its planes");
-  join_section(shape, counts, planes, section.data() + maps);
+  require(coded.size() == tail_bytes(shape), "a coded section has another length than its planes");
+  std::copy_backward(coded.begin(), coded.end(), section.end());
+  join_section(shape, counts, channels, planes, section.data() + lead);
   return section;
 }
 
@@ -108,12 +109,14 @@ EntropyCoder parse_entropy(const std::string& name) {
 
 std::optional<std::vector<std::byte>> code_section(EntropyCoder coder, const SectionShape& shape,
                                                    std::span<const int64_t> counts,
+                                                   std::span<const HeadChannels> channels,
                                                    std::span<const std::byte> section) {
   if (coder == EntropyCoder::none || section.size() > UINT32_MAX) {
     return std::nullopt;
   }
-  std::vector<std::byte> coded =
-      coder == EntropyCoder::zstd ? zstd_coded(section) : rans_coded(shape, counts, section);
+  std::vector<std::byte> coded = coder == EntropyCoder::zstd
+                                     ? zstd_coded(section)
+                                     : rans_coded(shape, counts, channels, section);
   if (coded.size() >= section.size() || coded.size() * kMostFold < section.size()) {
     return std::nullopt;
   }

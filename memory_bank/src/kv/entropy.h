@@ -6,9 +6,9 @@
 // Differs: CacheGen codes differences to an anchor token with steps that grow with the depth: another,
 //          coarser quantiser. Here the quantiser stays and only its output is coded, so that what is
 //          decoded does not depend on this setting.
-// Layout : rans: the bit maps as they are, then each plane that is not empty: u32 bytes of it, and they
-//          are encode_rans() of its symbols, or, when they are as many as the packed symbols take,
-//          those.
+// Layout : rans: what stands before the keys as it is, then each plane that is not empty: u32 bytes of
+//          it, and they are encode_rans() of its symbols, or, when they are as many as the packed
+//          symbols take, those; then what stands behind the values as it is.
 // Threads: pure functions.
 #pragma once
 
@@ -31,9 +31,10 @@ constexpr std::size_t kMostFold = 16;
 const std::vector<std::string>& entropy_names();
 EntropyCoder parse_entropy(const std::string& name);
 
-/// counts: kept rows of each head. Nothing when the coded section would not be smaller, or too small.
+/// counts, channels: as for encode_section(). Nothing when the coded section would not be smaller, or too small.
 std::optional<std::vector<std::byte>> code_section(EntropyCoder coder, const SectionShape& shape,
                                                    std::span<const int64_t> counts,
+                                                   std::span<const HeadChannels> channels,
                                                    std::span<const std::byte> section);
 
 /// The plain section, of plain_bytes. Throws DataCorruption when `coded` does not give just that.

@@ -28,11 +28,6 @@ namespace {
 constexpr int64_t kSinks = 4;
 constexpr int64_t kFuture = 512;
 
-backbone::Rope rope_of(const backbone::Decoder& decoder) {
-  return {decoder.geometry().head_dim, decoder.geometry().rope_base,
-          decoder.geometry().max_positions, decoder.policy().device};
-}
-
 class ExpectedAttentionObserver final : public Observer {
  public:
   explicit ExpectedAttentionObserver(const ObserverContext& context)

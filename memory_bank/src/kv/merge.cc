@@ -143,7 +143,7 @@ std::vector<double> gaussian_weights(std::span<const double> squared_distances, 
 
 MergedRows merge_rows(const std::string& merge, const at::Tensor& keys, const at::Tensor& values,
                       const KeptRows& kept) {
-  if (merge == "none" || kept.everything()) {
+  if (merge == "none" || merge == "compensation" || kept.everything()) {
     return {keys, values};
   }
   if (merge == "values") {

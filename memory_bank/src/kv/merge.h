@@ -2,7 +2,8 @@
 //
 // Purpose: what an evicted row knew joins a kept one; positions and bytes stay as they are. values:
 //          its value joins that of the kept row whose key is most like its own, keys stay.
-//          neighbours: a run of rows with like keys becomes one row, key and value.
+//          neighbours: a run of rows with like keys becomes one row, key and value. (The word
+//          compensation leaves kept rows alone: compensation.h.)
 // Source : values: MergingPress (NVIDIA/kvpress): weight w = max(cos(k_e, k_t), 0) |v_e| / (|v_e| +
 //          |v_t|), v_t <- (v_t + sum w v_e) / (1 + sum w). After D2O (Wan et al., ICLR 2025) and EMS
 //          (2024). neighbours: KVMerger (Wang et al., 2024): consecutive rows whose adjacent keys are
@@ -34,8 +35,8 @@ struct MergedRows {
 };
 
 /// Keys and values [layers, kv_heads, n, head_dim], any float dtype and device, as the word of
-/// codec.merge says: those themselves for "none" or when nothing is evicted, else what changed in
-/// float32 on the CPU. Throws InvalidArgument on an unknown word.
+/// codec.merge says: those themselves for "none", for "compensation" or when nothing is evicted, else
+/// what changed in float32 on the CPU. Throws InvalidArgument on an unknown word.
 MergedRows merge_rows(const std::string& merge, const at::Tensor& keys, const at::Tensor& values,
                       const KeptRows& kept);
 

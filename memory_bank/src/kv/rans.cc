@@ -4,7 +4,7 @@
 #include <array>
 #include <cstring>
 
-#include "alluvium/core/error.h"
+#include "kv/record_check.h"
 
 namespace alluvium::memory_bank {
 namespace {
@@ -22,12 +22,6 @@ constexpr std::array<uint32_t, kLevels> kWeights = {0,   2,   4,   8,   16,  32,
                                                     181, 256, 362, 512, 724, 1024, 1448, 2048};
 
 using Levels = std::array<uint8_t, kSymbols>;
-
-void require(bool condition, const char* what) {
-  if (!condition) {
-    throw DataCorruption(fmt::format("memory record: {}", what));
-  }
-}
 
 Levels levels_of(std::span<const uint8_t> symbols) {
   std::array<int64_t, kSymbols> counts{};

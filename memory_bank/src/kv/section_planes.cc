@@ -30,41 +30,49 @@ struct Run {
   int64_t bits = 8;
 };
 
-/// Calls visit(Run) for all of a section, in the order of its bytes. The layout is that of
-/// layer_section, quantise, scale_table and residual.
+/// Calls visit(Run) for all keys and values of a section, in the order of its bytes. The layout is
+/// that of layer_section, quantise, scale_table and residual.
 template <class Visit>
 class SectionWalk {
  public:
   SectionWalk(const SectionShape& shape, Visit visit) : shape_(shape), visit_(visit) {}
 
-  void walk(std::span<const int64_t> counts) {
-    for (const int64_t rows : counts) {
-      walk_numbers(0, shape_.key_bits, rows, (rows + shape_.key_group - 1) / shape_.key_group,
-                   shape_.head_dim);
+  void walk(std::span<const int64_t> counts, std::span<const HeadChannels> channels) {
+    for (std::size_t h = 0; h < counts.size(); ++h) {
+      const int64_t width = width_of(shape_, channels, h);
+      walk_numbers(0, shape_.key_bits, {counts[h], width},
+                   {(counts[h] + shape_.key_group - 1) / shape_.key_group, width});
     }
     for (const int64_t rows : counts) {
-      walk_numbers(kKinds, shape_.value_bits, rows, rows, 1);
+      walk_numbers(kKinds, shape_.value_bits, {rows, shape_.head_dim}, {rows, 1});
     }
   }
 
  private:
-  void walk_numbers(std::size_t kinds, int64_t bits, int64_t rows, int64_t lines, int64_t width) {
+  struct Size {
+    int64_t rows;
+    int64_t width;
+  };
+
+  void walk_numbers(std::size_t kinds, int64_t bits, Size numbers, Size scales) {
     if (bits > kWidestCode) {
-      interleaved(kinds + kPlain, static_cast<std::size_t>(rows * shape_.head_dim),
+      interleaved(kinds + kPlain, static_cast<std::size_t>(numbers.rows * numbers.width),
                   at::elementSize(shape_.type));
       return;
     }
-    walk_scales(kinds, static_cast<std::size_t>(lines), static_cast<std::size_t>(width));
-    for (int64_t row = 0; row < rows; ++row) {
+    walk_scales(kinds, static_cast<std::size_t>(scales.rows),
+                static_cast<std::size_t>(scales.width));
+    for (int64_t row = 0; row < numbers.rows; ++row) {
       visit_(Run{.plane = kinds + kCodes,
                  .at = at_,
-                 .count = static_cast<std::size_t>(shape_.head_dim),
+                 .count = static_cast<std::size_t>(numbers.width),
                  .bits = bits});
-      at_ += code_bytes(shape_.head_dim, bits);
+      at_ += code_bytes(numbers.width, bits);
     }
-    interleaved(kinds + kFactors,
-                residual_bytes(rows, shape_.head_dim, shape_.residual_rank) / sizeof(c10::Half),
-                sizeof(c10::Half));
+    interleaved(
+        kinds + kFactors,
+        residual_bytes(numbers.rows, numbers.width, shape_.residual_rank) / sizeof(c10::Half),
+        sizeof(c10::Half));
   }
 
   void walk_scales(std::size_t kinds, std::size_t lines, std::size_t width) {
@@ -97,13 +105,14 @@ class SectionWalk {
 
 }  // namespace
 
-Planes empty_planes(const SectionShape& shape, std::span<const int64_t> counts) {
+Planes empty_planes(const SectionShape& shape, std::span<const int64_t> counts,
+                    std::span<const HeadChannels> channels) {
   std::array<std::size_t, kPlanes> sizes{};
   Planes planes;
   SectionWalk(shape, [&](const Run& run) {
     sizes[run.plane] += run.count;
     planes[run.plane].bits = run.bits;
-  }).walk(counts);
+  }).walk(counts, channels);
   for (std::size_t i = 0; i < kPlanes; ++i) {
     planes[i].symbols.resize(sizes[i]);
   }
@@ -111,35 +120,35 @@ Planes empty_planes(const SectionShape& shape, std::span<const int64_t> counts) 
 }
 
 void split_section(const SectionShape& shape, std::span<const int64_t> counts,
-                   const std::byte* section, Planes& planes) {
+                   std::span<const HeadChannels> channels, const std::byte* rows, Planes& planes) {
   std::array<std::size_t, kPlanes> filled{};
   SectionWalk(shape, [&](const Run& run) {
     uint8_t* symbols = planes[run.plane].symbols.data() + filled[run.plane];
     if (run.bits < 8) {
-      unpack_codes(section + run.at, static_cast<int64_t>(run.count), run.bits, symbols);
+      unpack_codes(rows + run.at, static_cast<int64_t>(run.count), run.bits, symbols);
     } else {
       for (std::size_t i = 0; i < run.count; ++i) {
-        symbols[i] = static_cast<uint8_t>(section[run.at + i * run.stride]);
+        symbols[i] = static_cast<uint8_t>(rows[run.at + i * run.stride]);
       }
     }
     filled[run.plane] += run.count;
-  }).walk(counts);
+  }).walk(counts, channels);
 }
 
-void join_section(const SectionShape& shape, std::span<const int64_t> counts, const Planes& planes,
-                  std::byte* section) {
+void join_section(const SectionShape& shape, std::span<const int64_t> counts,
+                  std::span<const HeadChannels> channels, const Planes& planes, std::byte* rows) {
   std::array<std::size_t, kPlanes> taken{};
   SectionWalk(shape, [&](const Run& run) {
     const uint8_t* symbols = planes[run.plane].symbols.data() + taken[run.plane];
     if (run.bits < 8) {
-      pack_codes(symbols, static_cast<int64_t>(run.count), run.bits, section + run.at);
+      pack_codes(symbols, static_cast<int64_t>(run.count), run.bits, rows + run.at);
     } else {
       for (std::size_t i = 0; i < run.count; ++i) {
-        section[run.at + i * run.stride] = static_cast<std::byte>(symbols[i]);
+        rows[run.at + i * run.stride] = static_cast<std::byte>(symbols[i]);
       }
     }
     taken[run.plane] += run.count;
-  }).walk(counts);
+  }).walk(counts, channels);
 }
 
 }  // namespace alluvium::memory_bank

@@ -27,14 +27,15 @@ constexpr std::size_t kPlanes = 28;
 using Planes = std::array<Plane, kPlanes>;
 
 /// Planes of the right widths and sizes, all symbols 0.
-Planes empty_planes(const SectionShape& shape, std::span<const int64_t> counts);
+Planes empty_planes(const SectionShape& shape, std::span<const int64_t> counts,
+                    std::span<const HeadChannels> channels);
 
-/// Fills the planes from a section without its bit maps.
+/// Fills the planes from the keys and values of a section, which begin at `rows`.
 void split_section(const SectionShape& shape, std::span<const int64_t> counts,
-                   const std::byte* section, Planes& planes);
+                   std::span<const HeadChannels> channels, const std::byte* rows, Planes& planes);
 
-/// The inverse: writes every byte of the section behind its bit maps.
-void join_section(const SectionShape& shape, std::span<const int64_t> counts, const Planes& planes,
-                  std::byte* section);
+/// The inverse: writes every byte of keys and values.
+void join_section(const SectionShape& shape, std::span<const int64_t> counts,
+                  std::span<const HeadChannels> channels, const Planes& planes, std::byte* rows);
 
 }  // namespace alluvium::memory_bank

@@ -20,6 +20,7 @@ struct Preset {
   int64_t key_group = 32;
   int64_t scale_bits = 16;
   const char* merge = "none";
+  double key_channels = 1.0;
 };
 
 // Shares and bits were chosen on SQuAD train, under each preset's bytes (docs/ARCHITECTURE.md).
@@ -58,7 +59,7 @@ std::vector<std::string> kv_presets() {
 }
 
 const std::vector<std::string>& merge_names() {
-  static const std::vector<std::string> names = {"none", "values", "neighbours"};
+  static const std::vector<std::string> names = {"none", "values", "neighbours", "compensation"};
   return names;
 }
 
@@ -76,6 +77,9 @@ KvSettings resolve_settings(const CodecOptions& options) {
                  fmt::join(kv_presets(), ", "), options.preset);
   ALLUVIUM_CHECK(options.keep >= 0 && options.keep <= 1,
                  "codec.keep must lie in (0, 1], or be 0 for the preset's, got {}", options.keep);
+  ALLUVIUM_CHECK(options.key_channels >= 0 && options.key_channels <= 1,
+                 "codec.key_channels must lie in (0, 1], or be 0 for the preset's, got {}",
+                 options.key_channels);
   check_bits("key_bits", options.key_bits);
   check_bits("value_bits", options.value_bits);
 
@@ -83,6 +87,7 @@ KvSettings resolve_settings(const CodecOptions& options) {
   settings.keep = options.keep > 0 ? options.keep : preset->keep;
   settings.key_bits = options.key_bits > 0 ? options.key_bits : preset->key_bits;
   settings.value_bits = options.value_bits > 0 ? options.value_bits : preset->value_bits;
+  settings.key_channels = options.key_channels > 0 ? options.key_channels : preset->key_channels;
   const bool plain =
       settings.key_bits == settings.value_bits && (settings.key_bits == 0 || settings.key_bits > 8);
   const bool quantised = settings.key_bits > 0 && settings.key_bits <= 8 &&
@@ -139,6 +144,9 @@ std::string KvSettings::describe() const {
   }
   if (quantised() && scale_bits != 16) {
     words += fmt::format(" scale_bits={}", scale_bits);
+  }
+  if (prunes_channels()) {
+    words += fmt::format(" key_channels={:.6g}", key_channels);
   }
   if (merge != "none") {
     words += fmt::format(" merge={}", merge);

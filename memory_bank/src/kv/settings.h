@@ -18,10 +18,11 @@ struct KvSettings {
   std::string budget = "none";
   int64_t key_bits = 0;  ///< 2, 3, 4, 8: quantised; 16, 32: that width; 0: the compute dtype's
   int64_t value_bits = 0;
+  double key_channels = 1.0;   ///< share of a key's channels kept
   int64_t boundary_bits = 8;   ///< least bits of the boundary layers
   int64_t key_group = 32;      ///< kept rows that share a key's scales
   int64_t scale_bits = 16;     ///< of each quantised scale and minimum
-  std::string merge = "none";  ///< none | values | neighbours
+  std::string merge = "none";  ///< none | values | neighbours | compensation
   int64_t residual_rank = 0;   ///< 0 when nothing is quantised
   EntropyCoder entropy = EntropyCoder::none;
   // Not set by options.
@@ -32,6 +33,7 @@ struct KvSettings {
 
   bool quantised() const { return key_bits != 0 && key_bits <= 8; }
   bool evicts() const { return keep < 1.0; }
+  bool prunes_channels() const { return key_channels < 1.0; }
 
   /// All of it in words, for the fingerprint: equal settings give equal words.
   std::string describe() const;

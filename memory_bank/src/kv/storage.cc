@@ -1,6 +1,7 @@
 #include "kv/storage.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include <ATen/Parallel.h>
@@ -11,8 +12,10 @@
 #include <ATen/ops/from_blob.h>
 
 #include "alluvium/core/error.h"
+#include "kv/compensation.h"
 #include "kv/entropy.h"
 #include "kv/layer_section.h"
+#include "kv/record_check.h"
 
 namespace alluvium::memory_bank {
 namespace {
@@ -28,6 +31,16 @@ at::Tensor host(const at::Tensor& tensor, at::ScalarType type, bool quantised) {
   return stored;
 }
 
+void check_constants(std::span<const HeadChannels> channels) {
+  for (const HeadChannels& head : channels) {
+    for (const float constant : head.constant) {
+      if (!(std::abs(constant) <= kHighestHalf)) {
+        throw NumericError("the mean of a key channel is not finite in float16");
+      }
+    }
+  }
+}
+
 SectionShape shape_of(const StoredKv& stored, int64_t tokens, int64_t key_bits,
                       int64_t value_bits) {
   return {.tokens = tokens,
@@ -38,6 +51,8 @@ SectionShape shape_of(const StoredKv& stored, int64_t tokens, int64_t key_bits,
           .residual_rank = stored.residual_rank,
           .type = stored.type,
           .everything = stored.everything,
+          .compensated = stored.compensated,
+          .fewer_channels = stored.fewer_channels,
           .key_bits = key_bits,
           .value_bits = value_bits};
 }
@@ -85,7 +100,8 @@ std::vector<StoredLayer> layers_of(const StoredKv& stored) {
 }
 
 StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRows& kept,
-                  at::ScalarType type, const KvSettings& settings) {
+                  at::ScalarType type, const KvSettings& settings,
+                  const CompensationRows& compensation, std::span<const HeadChannels> channels) {
   StoredKv stored;
   const int64_t layers = keys.size(0);
   const int64_t tokens = keys.size(2);
@@ -96,6 +112,14 @@ StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRo
   stored.residual_rank = settings.residual_rank;
   stored.type = type;
   stored.everything = kept.everything();
+  stored.compensated = !compensation.counts.empty();
+  stored.fewer_channels = !channels.empty();
+  check_constants(channels);
+  CompensationRows narrow = compensation;
+  if (stored.compensated) {
+    narrow.keys = host(narrow.keys, at::kHalf, true);
+    narrow.values = host(narrow.values, at::kHalf, true);
+  }
   const at::ScalarType source = settings.quantised() ? at::kFloat : type;
   const at::Tensor all_keys = host(keys, source, settings.quantised());
   const at::Tensor all_values = host(values, source, settings.quantised());
@@ -129,10 +153,15 @@ StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRo
       out.value_bits = bits(settings.value_bits);
       const SectionShape shape = shape_of(stored, tokens, out.key_bits, out.value_bits);
       const auto counts = std::span<const int64_t>(rows.counts).subspan(l * heads, heads);
+      const auto here = channels.empty() ? channels : channels.subspan(l * heads, heads);
       out.section = encode_section(shape, all_keys[layer], all_values[layer], counts,
-                                   positions.subspan(first[l], first[l + 1] - first[l]));
+                                   positions.subspan(first[l], first[l + 1] - first[l]), here);
+      if (stored.compensated) {
+        write_compensation(narrow, layer, stored.kv_heads,
+                           out.section.data() + out.section.size() - tail_bytes(shape));
+      }
       out.plain_bytes = out.section.size();
-      if (auto coded = code_section(settings.entropy, shape, counts, out.section)) {
+      if (auto coded = code_section(settings.entropy, shape, counts, here, out.section)) {
         out.section = *std::move(coded);
         out.coder = settings.entropy;
       }
@@ -148,6 +177,7 @@ void load_kv(const StoredKv& stored, std::span<const StoredLayer> layers, Memory
   std::vector<int64_t> counts;
   std::vector<int64_t> positions;
   std::vector<int64_t> first = {0};
+  std::vector<std::vector<HeadChannels>> channels;  // of each layer
   for (std::size_t l = 0; l < layers.size(); ++l) {
     const SectionShape shape = shape_of(stored, tokens, layers[l].key_bits, layers[l].value_bits);
     if (stored.everything) {
@@ -156,9 +186,10 @@ void load_kv(const StoredKv& stored, std::span<const StoredLayer> layers, Memory
       read_kept_rows(shape, sections[l], counts, positions);
     }
     const auto here = std::span<const int64_t>(counts).last(heads);
-    if (sections[l].size() != section_bytes(shape, here)) {
-      throw DataCorruption("memory record: a layer's section has another length than its rows");
-    }
+    channels.push_back(stored.fewer_channels ? read_channels(shape, sections[l])
+                                             : std::vector<HeadChannels>{});
+    require(sections[l].size() == section_bytes(shape, here, channels.back()),
+            "a layer's section has another length than its rows");
     first.push_back(first.back() + sum(here));
   }
 
@@ -179,9 +210,22 @@ void load_kv(const StoredKv& stored, std::span<const StoredLayer> layers, Memory
       const std::size_t at = static_cast<std::size_t>(first[l]) * row_bytes;
       decode_section(shape_of(stored, tokens, layers[l].key_bits, layers[l].value_bits),
                      sections[l], std::span<const int64_t>(counts).subspan(l * heads, heads),
-                     keys + at, values + at);
+                     channels[l], keys + at, values + at);
     }
   });
+  memory.compensation = {};
+  if (stored.compensated) {
+    CompensationRows& rows = memory.compensation;
+    const auto slots = static_cast<int64_t>(counts.size());
+    rows.keys = at::empty({slots, stored.head_dim}, at::kHalf);
+    rows.values = at::empty({slots, stored.head_dim}, at::kHalf);
+    for (std::size_t l = 0; l < layers.size(); ++l) {
+      read_compensation(sections[l].last(compensation_bytes(stored.kv_heads, stored.head_dim)),
+                        tokens, std::span<const int64_t>(counts).subspan(l * heads, heads), rows);
+    }
+    rows.keys = rows.keys.to(stored.type);
+    rows.values = rows.values.to(stored.type);
+  }
   memory.kept = {};
   if (!stored.everything) {
     memory.kept.counts = std::move(counts);

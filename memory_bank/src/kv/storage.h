@@ -7,15 +7,19 @@
 #include <vector>
 
 #include "alluvium/memory_bank/memory.h"
+#include "kv/channels.h"
 #include "kv/settings.h"
 
 namespace alluvium::memory_bank {
 
 /// keys, values: [layers, kv_heads, n, head_dim], any float dtype and device. type: what it will be
-/// decoded to; with unquantised settings also what is stored. Throws NumericError when a number that
-/// is to be quantised is not finite in float16.
+/// decoded to; with unquantised settings also what is stored. channels: of each layer and head; empty:
+/// all. Throws NumericError when a number that is to be quantised, of a compensation row or a mean of
+/// a channel is not finite in float16.
 StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRows& kept,
-                  at::ScalarType type, const KvSettings& settings);
+                  at::ScalarType type, const KvSettings& settings,
+                  const CompensationRows& compensation = {},
+                  std::span<const HeadChannels> channels = {});
 
 /// Layers of a record, where they lie.
 struct StoredLayer {
@@ -29,8 +33,9 @@ struct StoredLayer {
 /// Views of `stored`, which must outlive them.
 std::vector<StoredLayer> layers_of(const StoredKv& stored);
 
-/// Sets keys, values and kept rows of `memory`, whose tokens are set. `stored.layers` is not looked
-/// at. Throws DataCorruption when a section cannot be decoded, or its length is not what its rows need.
+/// Sets keys, values, kept and compensation rows of `memory`, whose tokens are set. `stored.layers` is
+/// not looked at. Throws DataCorruption when a section cannot be decoded, its length is not what its
+/// rows need, or its rows contradict each other.
 void load_kv(const StoredKv& stored, std::span<const StoredLayer> layers, Memory& memory);
 
 }  // namespace alluvium::memory_bank

@@ -80,6 +80,10 @@ class KvCache {
   int64_t context_end_ = 0;
   double temperature_ = 1.0;
   double lse_scale_ = 1.0;
+
+  bool attends_plainly() const {
+    return context_begin_ >= context_end_ || (temperature_ == 1.0 && lse_scale_ == 1.0);
+  }
 };
 
 enum class Logits { none, last, all };
@@ -113,6 +117,13 @@ struct ReadResult {
   /// float32 [layers, kv_heads, observed slots]: highest weight over the tokens read and over the
   /// query heads of a group; undefined unless asked for
   at::Tensor attention_maximum;
+};
+
+/// Text at the end of a cache whose keys and values were made of its parts, each read alone.
+struct RepairRequest {
+  KvCache* cache = nullptr;  ///< even and plain, slot i at position i; repaired where it stands
+  std::span<const TokenId> tokens;  ///< of its last slots, at least one
+  double share = 0;  ///< of the tokens, those recomputed in every layer, rounded down; in [0, 1]
 };
 
 /// Tokens after a context, some of which a learner wants to be likelier.
@@ -172,6 +183,15 @@ class Decoder {
   /// outside the vocabulary, a cache lacks room or the positions would pass max_positions. Records
   /// no gradient.
   virtual std::vector<ReadResult> read(std::span<const ReadRequest> requests) const = 0;
+
+  /// Makes keys and values of the `share` of tokens that miss most of what stands before them anew,
+  /// without an adapter (CacheBlend, Yao et al., EuroSys 2025). Layer 0 and the keys and values of
+  /// layer 1 are computed for all tokens, and kept; the tokens whose values in layer 1 changed most
+  /// go on through all layers, attending to every slot up to their own. A share of 1 gives what
+  /// reading the text in one piece does, one of 0 changes nothing. Returns their places among
+  /// `tokens`, rising. Throws InvalidArgument before any computing when the cache is ragged, biased,
+  /// has a temperature or does not end with that many tokens, and as read() does.
+  virtual std::vector<int64_t> repair(const RepairRequest& request) const = 0;
 
   /// The form in which read() multiplies an adapter. Throws InvalidArgument when it belongs to
   /// another model (state.model), its shapes do not fit or a number is not finite.

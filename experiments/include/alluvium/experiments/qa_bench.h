@@ -23,9 +23,12 @@ struct QaBenchOptions {
                                          "hybrid"};  ///< or rrf; gold = the documents the question
                                                      ///< names, withheld = the best other one
   std::vector<int64_t> top_k = {1};
-  std::vector<std::string> compose = {"choose"};  ///< of two or more documents: choose, together
+  std::vector<std::string> compose = {"choose"};  ///< of two or more documents: service/compose.h
   std::vector<std::string> readers = {
-      "none"};               ///< none, active (as configured) or the directory of an adapter
+      "none"};  ///< none, active (as configured) or the directory of an adapter
+  /// experiments/peers/llama_cpp_answers.py: llama.cpp answers too, reading the retrieved documents
+  /// in its prompt; empty: not
+  std::string llama_cpp;
   int64_t limit = 0;         ///< questions asked; 0 = all
   int64_t recall_limit = 0;  ///< questions in the retrieval table; 0 = all
   uint64_t seed = 0;
@@ -45,7 +48,7 @@ struct RecallRow {
 };
 
 struct QaRow {
-  std::string codec;
+  std::string codec;   ///< or llama.cpp
   std::string reader;  ///< name@version, or none
   std::string preset;  ///< of kv
   std::string retrieval;

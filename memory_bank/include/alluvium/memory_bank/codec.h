@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -42,14 +43,15 @@ struct CodecOptions {
   std::string observer = "preset";
   /// How rows are shared out: global | curves | uniform | pyramid | d2o; "preset"
   std::string budget = "preset";
-  int64_t key_bits = 0;    ///< 2, 3, 4, 8, 16 or 32; 0 = as preset
-  int64_t value_bits = 0;  ///< likewise
+  int64_t key_bits = 0;     ///< 2, 3, 4, 8, 16 or 32; 0 = as preset
+  int64_t value_bits = 0;   ///< likewise
+  double key_channels = 0;  ///< share of a key's channels kept, in pairs, (0, 1]; 0 = as preset
   int64_t boundary_bits =
       0;                   ///< least bits in the first and last two layers, 2 to 8; 0 = as preset
   int64_t key_group = 0;   ///< kept rows that share a key channel's scale, to 4096; 0 = as preset
   int64_t scale_bits = 0;  ///< of each quantised scale and minimum, 8 or 16; 0 = as preset
   /// What becomes of evicted rows: none (lost) | values (their values join the nearest kept row's) |
-  /// neighbours (runs of like rows become one); "preset"
+  /// neighbours (runs of like rows become one) | compensation (a layer and head's become one); "preset"
   std::string merge = "preset";
   /// Rank of what is stored, for each head, of the difference that quantised keys and values have to
   /// the exact ones, to 256; 0: nothing. Of no effect on what is not quantised
@@ -67,6 +69,9 @@ struct CodecOptions {
   double temperature = 1.0;
   double lse_scale = 1.0;  ///< likewise (APE's S)
 };
+
+/// CodecOptions::positions: each document right after the prefix, or one after the other.
+enum class PositionScheme { parallel, sequential };
 
 /// The words of CodecOptions::preset, largest memories first.
 std::vector<std::string> kv_presets();
@@ -105,12 +110,18 @@ class Codec {
   /// than the decoder allows.
   virtual std::vector<Memory> compress(std::span<const Chunk> chunks) const = 0;
 
-  /// The prefix for a question over `memories`, best first. No memories: the shared prefix alone.
+  /// The prefix for a question over `memories`, best first, which stand as `scheme` says, or as the
+  /// options' positions do when it is empty. No memories: the shared prefix alone.
   /// Throws InvalidArgument before computing when prefix, memories and `room` tokens of question
   /// and answer exceed the decoder's positions, and when a memory's fingerprint is not this codec's
   /// (kv).
   virtual backbone::KvPrefix to_prefix(std::span<const std::shared_ptr<const Memory>> memories,
-                                       int64_t room) const = 0;
+                                       int64_t room,
+                                       std::optional<PositionScheme> scheme) const = 0;
+  backbone::KvPrefix to_prefix(std::span<const std::shared_ptr<const Memory>> memories,
+                               int64_t room) const {
+    return to_prefix(memories, room, std::nullopt);
+  }
 };
 
 using CodecRegistry = Registry<Codec, const CodecContext&>;

@@ -32,6 +32,9 @@ struct ObservedReading {
   at::Tensor keys;  ///< [layers, kv_heads, n, head_dim] pre-RoPE, compute dtype
   at::Tensor values;
   RowScores rows;
+  /// float32 [layers, kv_heads, head_dim] on the CPU: mean square of the queries of the chunk and of a
+  /// head's group, by channel; undefined: queries were not read
+  at::Tensor query_energy;
 };
 
 class KvStages {
@@ -44,11 +47,20 @@ class KvStages {
   /// The observer asked; "none" when nothing is evicted.
   virtual const std::string& observer() const = 0;
 
-  /// Readings of the chunks in order, all in one batch. Those of another codec over the same decoder
-  /// and prefix serve as well when both have the same observer, or when this one evicts nothing.
+  /// Whether queries are asked, to leave out key channels.
+  virtual bool reads_queries() const = 0;
+
+  /// Whether keep() takes what `other`, over the same decoder and prefix, has observed.
+  bool takes_readings_of(const KvStages& other) const {
+    return (observer() == "none" || observer() == other.observer()) &&
+           (!reads_queries() || other.reads_queries());
+  }
+
+  /// Readings of the chunks in order, all in one batch.
   virtual std::vector<ObservedReading> observe(std::span<const Chunk> chunks) const = 0;
 
-  /// The memory that compress() would make. Throws NumericError when a number cannot be stored.
+  /// The memory that compress() would make. Throws NumericError when a number cannot be stored, and
+  /// InvalidArgument when queries were not read that are asked.
   virtual Memory keep(const Chunk& chunk, const ObservedReading& reading) const = 0;
 };
 

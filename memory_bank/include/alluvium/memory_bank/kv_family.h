@@ -42,8 +42,9 @@ class KvFamily final : public Codec {
   /// larger preset.
   std::vector<Memory> compress(std::span<const Chunk> chunks) const override;
 
+  using Codec::to_prefix;
   backbone::KvPrefix to_prefix(std::span<const std::shared_ptr<const Memory>> memories,
-                               int64_t room) const override;
+                               int64_t room, std::optional<PositionScheme> scheme) const override;
 
   /// Fingerprints of all settings whose memories to_prefix() takes.
   std::vector<Digest> members() const;

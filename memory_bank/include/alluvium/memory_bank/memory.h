@@ -39,6 +39,15 @@ struct KeptRows {
 /// What a layer's section in a record is coded with (codec.entropy).
 enum class EntropyCoder : uint8_t { none = 0, zstd = 1, rans = 2 };
 
+/// One row for each slot of KeptRows that stands for the rows it lost: their mean.
+struct CompensationRows {
+  at::Tensor keys;    ///< [slots, head_dim] as if token 0 had them, dtype of Memory::keys
+  at::Tensor values;  ///< likewise
+  /// [slots] rows that each stands for: the logarithm is added to its logits. 0: nothing was lost
+  /// there, its row is zeros. Empty: there are no such rows
+  std::vector<int64_t> counts;
+};
+
 /// Keys and values as a record keeps them (docs/FORMATS.md, "Memory record").
 struct StoredKv {
   struct Layer {
@@ -55,6 +64,8 @@ struct StoredKv {
   int64_t residual_rank = 0;         ///< of what is added to quantised keys and values of each head
   at::ScalarType type = at::kFloat;  ///< what it is decoded to: float32, float16 or bfloat16
   bool everything = true;            ///< every token is kept
+  bool compensated = false;          ///< each slot has a compensation row
+  bool fewer_channels = false;       ///< keys lack channels, whose means stand for them
   std::vector<Layer> layers;
 };
 
@@ -81,6 +92,7 @@ struct Memory {
   at::Tensor keys;
   at::Tensor values;  ///< shape and dtype of keys
   KeptRows kept;
+  CompensationRows compensation;
   /// What a record is made of when keys and values are not stored as they are. A memory that came
   /// from a record has none.
   std::shared_ptr<const StoredKv> stored;

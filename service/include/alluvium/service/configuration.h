@@ -50,9 +50,10 @@ struct ChoiceConfiguration {
 struct AnswerConfiguration {
   std::string codec = "kv";
   std::string retrieval = "hybrid";
-  int64_t top_k = 5;  ///< documents considered for a question
-  /// choose: the answer is read from one of them; together: all are attended to
-  std::string compose = "choose";
+  int64_t top_k = 5;               ///< documents considered for a question
+  std::string compose = "choose";  ///< of several: choose | together | sequence | blend (compose.h)
+  /// Of blend: share of the documents' tokens recomputed in every layer (CacheBlend's 16 %)
+  double recompute = 0.16;
   ChoiceConfiguration choice;
   int64_t max_tokens = 32;
   double temperature = 0;

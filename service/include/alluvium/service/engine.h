@@ -36,6 +36,9 @@ struct Models {
   std::shared_ptr<const backbone::Encoder> encoder;
 };
 
+/// The configured decoder's file or directory, or the default one's. Throws InvalidArgument naming the key and the path when it is missing.
+std::string decoder_path(const ModelsConfiguration& configuration);
+
 /// Loads decoder and encoder as the configuration says. Throws InvalidArgument naming the key and the path when a file is missing.
 Models load_models(const Configuration& configuration);
 
@@ -46,7 +49,7 @@ struct Question {
   int64_t top_k = 0;      ///< documents considered; 0 = the configured number
   int64_t as_of_us = 0;   ///< 0 = newest
   std::string retrieval;  ///< empty = the configured method
-  std::string compose;    ///< empty = as configured; choose | together
+  std::string compose;    ///< empty = as configured; a word of compose.h
   /// Empty = the active one; "none", or a loaded reader by name or name@version
   std::string reader;
   /// Read exactly these instead of retrieving (benchmarks: the gold document)
