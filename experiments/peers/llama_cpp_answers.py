@@ -10,7 +10,7 @@ total_ms (that and decoding up to the line's end), read_tokens (not shared), ans
 import json
 import sys
 
-import xllamacpp
+import llama_cpp_server
 
 
 def main():
@@ -18,27 +18,13 @@ def main():
     threads, max_tokens = map(int, sys.argv[3:5])
     with open(prompts_file, encoding="utf-8") as file:
         prompts = json.load(file)
-    params = xllamacpp.CommonParams()
-    params.model.path = model
-    params.n_ctx = max(map(len, prompts)) + max_tokens + 64
-    params.n_batch = params.n_ubatch = 512
-    params.n_parallel = 1
-    params.cpuparams.n_threads = threads
-    params.cpuparams_batch.n_threads = threads
-    params.warmup = True
-    server = xllamacpp.Server(params)
-
-    def complete(prompt):
-        answer = server.handle_completions({"prompt": prompt, "n_predict": max_tokens, "temperature": 0, "cache_prompt": True, "stop": ["\n"]})
-        return answer if isinstance(answer, dict) else json.loads(answer)
-
-    complete([1000] * 64)  # warms up and shares nothing
+    server = llama_cpp_server.start(model, max(map(len, prompts)) + max_tokens + 64, threads)
+    llama_cpp_server.complete(server, [1000] * 64, max_tokens)  # warms up and shares nothing
     answers = []
     for prompt in prompts:
-        answer = complete(prompt)
+        answer = llama_cpp_server.complete(server, prompt, max_tokens, cache_prompt=True, stop=["\n"])
         timings = answer["timings"]
-        answers.append({"text": answer["choices"][0]["text"] if "choices" in answer else answer["content"],
-                        "first_token_ms": timings["prompt_ms"], "total_ms": timings["prompt_ms"] + timings["predicted_ms"],
+        answers.append({"text": answer["text"], "first_token_ms": timings["prompt_ms"], "total_ms": timings["prompt_ms"] + timings["predicted_ms"],
                         "read_tokens": timings["prompt_n"], "answer_tokens": timings["predicted_n"]})
     json.dump(answers, sys.stdout)
 
