@@ -337,7 +337,10 @@ std::vector<std::string> reader_labels(service::Engine& engine,
       continue;
     }
     const service::ReaderStatus loaded = engine.readers().load(reader);
-    labels.push_back(fmt::format("{}@{}", loaded.name, loaded.version));
+    const std::string label = fmt::format("{}@{}", loaded.name, loaded.version);
+    ALLUVIUM_CHECK(std::count(labels.begin(), labels.end(), label) == 0,
+                   "--reader: {} is a second {}; rows could not be told apart", reader, label);
+    labels.push_back(label);
   }
   return labels;
 }

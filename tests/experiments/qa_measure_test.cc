@@ -199,5 +199,29 @@ TEST_CASE("bench qa: each preset has a store of its own, and its rows say which"
   CHECK_THROWS_AS(experiments::measure_qa(options), InvalidArgument);
 }
 
+TEST_CASE("bench qa: two readers of one name and version are refused", "[experiments][qa]") {
+  const auto encoder = default_encoder_path();
+  if (!encoder) {
+    WARN("skipped: the default encoder is not installed");
+    return;
+  }
+  const TemporaryDirectory directory;
+  QaBenchOptions options = small_bench(directory, *encoder);
+  options.codecs = {"text"};
+  options.retrievals = {"gold"};
+  const auto checkpoint = backbone::open_checkpoint(options.configuration.models.decoder);
+  const auto decoder = backbone::load_decoder(*checkpoint, backbone::reference_policy(1));
+  learners::AdapterManifest manifest;
+  manifest.name = "twin";
+  for (const char* name : {"one", "two"}) {
+    learners::save_adapter(directory / name, learners::Lora(*decoder, {.rank = 1}).copy(),
+                           manifest);
+  }
+  options.readers = {"none", directory / "one"};
+  CHECK(experiments::measure_qa(options).rows.size() == 2);
+  options.readers.push_back(directory / "two");
+  CHECK_THROWS_WITH(experiments::measure_qa(options), Catch::Contains("is a second twin@"));
+}
+
 }  // namespace
 }  // namespace alluvium::tests
