@@ -19,12 +19,12 @@
 #include "progress_bar.h"
 #include "qa_confidence.h"
 #include "qa_llama_cpp.h"
+#include "qa_recall.h"
 #include "qa_service.h"
 
 namespace alluvium::experiments {
 namespace {
 
-constexpr int64_t kPool = 10;
 constexpr std::size_t kWarmUps = 2;
 
 bool is_gold(const std::string& retrieval) { return retrieval == "gold"; }
@@ -54,61 +54,8 @@ void check(const QaBenchOptions& options) {
     service::parse_compose(compose);
   }
   for (const int64_t k : options.top_k) {
-    ALLUVIUM_CHECK(k >= 1 && k <= kPool, "top-k must be in 1..{}, got {}", kPool, k);
+    ALLUVIUM_CHECK(k >= 1 && k <= kRecallPool, "top-k must be in 1..{}, got {}", kRecallPool, k);
   }
-}
-
-/// First place (from 0) of a wanted document among the hits; kPool when it is not there.
-class Recall {
- public:
-  void add(int64_t place) { places_.push_back(place); }
-  int64_t questions() const { return static_cast<int64_t>(places_.size()); }
-  double at(int64_t k) const {
-    const auto found =
-        std::count_if(places_.begin(), places_.end(), [k](int64_t place) { return place < k; });
-    return places_.empty() ? 0
-                           : 100.0 * static_cast<double>(found) / static_cast<double>(questions());
-  }
-
- private:
-  std::vector<int64_t> places_;
-};
-
-Recall measure_recall(service::Engine& engine, const std::string& retrieval,
-                      const std::map<int64_t, std::string>& ids,
-                      const std::vector<QaQuestion>& questions) {
-  Recall recall;
-  ProgressBar bar("recall " + retrieval, static_cast<int64_t>(questions.size()));
-  for (const QaQuestion& question : questions) {
-    bar.advance();
-    if (question.document_ids.empty()) {
-      continue;
-    }
-    memory_bank::RetrievalQuery query;
-    query.text = question.text;
-    query.limit = kPool;
-    query.method = memory_bank::parse_retrieval_method(retrieval);
-    const auto hits = engine.retriever().search(query);
-    const auto wanted = [&](const memory_bank::RetrievalHit& hit) {
-      const auto id = ids.find(hit.document_row);
-      return id != ids.end() &&
-             std::count(question.document_ids.begin(), question.document_ids.end(), id->second) > 0;
-    };
-    const auto found = std::find_if(hits.begin(), hits.end(), wanted);
-    recall.add(found == hits.end() ? kPool : found - hits.begin());
-  }
-  return recall;
-}
-
-std::map<int64_t, std::string> document_ids(memory_bank::Store& store,
-                                            const std::vector<Document>& documents) {
-  std::map<int64_t, std::string> ids;
-  for (const Document& document : documents) {
-    if (const auto summary = store.find(document.name_space, document.id)) {
-      ids[summary->row] = document.id;
-    }
-  }
-  return ids;
 }
 
 struct RowContext {
@@ -125,7 +72,7 @@ struct RowContext {
 std::vector<std::string> best_other(const RowContext& context, const QaQuestion& asked) {
   memory_bank::RetrievalQuery query;
   query.text = asked.text;
-  query.limit = kPool + static_cast<int64_t>(asked.document_ids.size());
+  query.limit = kRecallPool + static_cast<int64_t>(asked.document_ids.size());
   for (const memory_bank::RetrievalHit& hit : context.engine.retriever().search(query)) {
     const auto id = context.ids.find(hit.document_row);
     if (id != context.ids.end() &&
