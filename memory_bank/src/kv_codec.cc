@@ -124,8 +124,8 @@ class StagedKvCodec final : public CodecBase, public KvStages {
         storable(rows.keys), storable(rows.values), kept, type_, settings_,
         rope_ ? compensate(reading.keys, reading.values, kept, *rope_) : CompensationRows{},
         channels_of(rows.keys, reading, kept)));
-    load_kv(*stored, layers_of(*stored),
-            memory);  // what attention will see is what the record gives
+    // What attention will see is what the record gives.
+    load_kv(*stored, layers_of(*stored), memory);
     memory.stored = std::move(stored);
     return memory;
   }

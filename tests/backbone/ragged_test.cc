@@ -10,6 +10,7 @@
 #include "attention.h"
 #include "support/catch.h"
 #include "support/paths.h"
+#include "support/question_logits.h"
 #include "support/synthetic_checkpoint.h"
 
 namespace alluvium::backbone {
@@ -45,16 +46,9 @@ struct Tiny {
     return segment;
   }
 
-  // Logits of a question read at once, then of three tokens one by one.
   at::Tensor ask(const KvPrefix& prefix, const std::vector<TokenId>& question) const {
     KvCache cache = decoder->start(prefix, static_cast<int64_t>(question.size()) + 3);
-    const ReadRequest request{.cache = &cache, .tokens = question, .logits = Logits::all};
-    std::vector<at::Tensor> logits = {decoder->read({&request, 1}).front().logits};
-    for (const TokenId token : {3, 1, 4}) {
-      const ReadRequest one{.cache = &cache, .tokens = {&token, 1}, .logits = Logits::all};
-      logits.push_back(decoder->read({&one, 1}).front().logits);
-    }
-    return at::cat(logits);
+    return tests::question_logits(*decoder, cache, question);
   }
 };
 

@@ -8,6 +8,7 @@
 #include "alluvium/core/random.h"
 #include "support/catch.h"
 #include "support/paths.h"
+#include "support/question_logits.h"
 #include "support/synthetic_checkpoint.h"
 #include "value_deviation.h"
 
@@ -92,16 +93,7 @@ struct Sequence {
     return {result.keys, result.values};
   }
 
-  /// Logits of a question read at once, then of three tokens one by one.
-  at::Tensor ask(KvCache& cache) const {
-    const ReadRequest request{.cache = &cache, .tokens = question, .logits = Logits::all};
-    std::vector<at::Tensor> logits = {decoder->read({&request, 1}).front().logits};
-    for (const TokenId token : {3, 1, 4}) {
-      const ReadRequest one{.cache = &cache, .tokens = {&token, 1}, .logits = Logits::all};
-      logits.push_back(decoder->read({&one, 1}).front().logits);
-    }
-    return at::cat(logits);
-  }
+  at::Tensor ask(KvCache& cache) const { return tests::question_logits(*decoder, cache, question); }
 
   at::Tensor ask(const Rows& rows) const {
     KvCache cache = decoder->start(with(rows), kRoom);

@@ -12,6 +12,7 @@
 #include "alluvium/memory_bank/kv_record.h"
 #include "bank_fixtures.h"
 #include "kv/residual.h"
+#include "record_damage.h"
 #include "record_directory.h"
 #include "stored_memory.h"
 #include "support/catch.h"
@@ -200,17 +201,7 @@ TEST_CASE("residual: a changed byte or a missing end of a record with factors is
   const bool ragged = GENERATE(false, true);
   CAPTURE(ragged);
   const auto record = encode_record(memory_of(of_rank(3), ragged));
-  Random random(5);
-  for (std::size_t at = 0; at < record.size(); ++at) {
-    CAPTURE(at);
-    auto damaged = record;
-    damaged[at] ^= static_cast<std::byte>(1 + random.below(255));
-    REQUIRE_THROWS_AS(decode_record(damaged), DataCorruption);
-  }
-  for (std::size_t size = 0; size < record.size(); size += 3) {
-    CAPTURE(size);
-    REQUIRE_THROWS_AS(decode_record(std::span(record).first(size)), DataCorruption);
-  }
+  require_damage_is_found(record);
 }
 
 TEST_CASE("residual: another rank than the sections hold is refused",
