@@ -34,6 +34,26 @@ struct AttentionGroup {
   at::Tensor head_bias;
 };
 
+/// Groups whose products are made at once, padded to the longest: a GPU waits for the start of each operation longer than for its work.
+struct AttentionBatch {
+  int64_t begin = 0;  ///< first row of the first group
+  int64_t rows = 0;   ///< of all groups
+  int64_t groups = 0;
+  int64_t longest = 0;  ///< rows of a group, padding included
+  int64_t slots = 0;    ///< of a context, padding included
+  at::Tensor keys;      ///< [layers, groups, kv_heads, slots, head_dim]
+  at::Tensor values;
+  at::Tensor mask;       ///< [groups, longest, slots + longest]; a row of padding sees itself
+  at::Tensor head_bias;  ///< [layers, groups, kv_heads, slots] or undefined
+  /// int64 [groups * longest], the batch's row at each place, 0 at padding, and int64 [rows], the place of each row; undefined when
+  /// there is one group.
+  at::Tensor row_at;
+  at::Tensor place_of;
+};
+
+/// One batch a group, or one of all. `groups` cover their rows without a gap and have one number of layers, heads and channels.
+std::vector<AttentionBatch> batch_groups(const std::vector<AttentionGroup>& groups, bool together);
+
 /// What one call of attend_with_gradient() shares with the other layers.
 struct AttentionPlan {
   int64_t heads = 0;
@@ -41,7 +61,7 @@ struct AttentionPlan {
   int64_t head_dim = 0;
   at::Tensor cos;  ///< [rows, 1, head_dim / 2], of each row's position, in the accumulation dtype
   at::Tensor sin;
-  std::vector<AttentionGroup> groups;  ///< cover all rows
+  std::vector<AttentionBatch> batches;  ///< cover all rows
 };
 
 /// qkv: [rows, (heads + 2 kv_heads) * head_dim], keys not rotated -> [rows, heads * head_dim] in the dtype of qkv.

@@ -412,10 +412,11 @@ std::vector<ReadResult> LlamaDecoder::read_packed(std::span<const ReadRequest> r
 }
 
 at::Tensor LlamaDecoder::logits(const at::Tensor& hidden) const {
+  // In bf16 a logit near 16 moves in steps of 1/8: a GPU widens the head, the blocks give float32.
   if (!weights_.head.blocks) {
-    return at::linear(hidden.to(policy_.dtype), weights_.head.dense).to(at::kFloat);
+    const at::ScalarType type = policy_.device.is_cpu() ? policy_.dtype : at::kFloat;
+    return at::linear(hidden.to(type), weights_.head.dense.to(type)).to(at::kFloat);
   }
-  // The blocks give float32 logits: in bf16 a logit near 16 moves in steps of 1/8.
   const at::Tensor rows = hidden.contiguous();
   at::Tensor out = at::empty({rows.size(0), geometry_.vocabulary}, rows.options());
   const auto* from = rows.const_data_ptr<float>();

@@ -123,6 +123,7 @@ at::Tensor LlamaDecoder::negative_log_likelihood(std::span<const ScoredSequence>
   const at::ScalarType wide = residual_dtype();
 
   auto plan = std::make_shared<AttentionPlan>();
+  std::vector<AttentionGroup> groups;
   plan->heads = geometry_.heads;
   plan->kv_heads = geometry_.kv_heads;
   plan->head_dim = geometry_.head_dim;
@@ -174,8 +175,9 @@ at::Tensor LlamaDecoder::negative_log_likelihood(std::span<const ScoredSequence>
     group.rows = static_cast<int64_t>(ids.size()) - group.begin;
     group.mask = make_group_mask(group, cache->log_bias_, sequence_rows, wide);
     group.head_bias = make_head_bias(group, cache->log_bias_, cache->begins_, wide);
-    plan->groups.push_back(std::move(group));
+    groups.push_back(std::move(group));
   }
+  plan->batches = batch_groups(groups, /*together=*/!policy_.device.is_cpu());
   const auto on_device = [&](const std::vector<int64_t>& numbers) {
     return at::tensor(numbers, at::kLong).to(policy_.device);
   };

@@ -69,8 +69,9 @@ at::Tensor Rope::rotate(const at::Tensor& states, const at::Tensor& positions) c
   ALLUVIUM_CHECK(
       positions.min().item<int64_t>() >= 0 && positions.max().item<int64_t>() < max_positions_,
       "positions must lie in [0, {})", max_positions_);
-  const at::Tensor cos = cosines(positions);
-  const at::Tensor sin = sines(positions);
+  const at::Tensor there = positions.to(states.device());
+  const at::Tensor cos = cosines(there);
+  const at::Tensor sin = sines(there);
   const at::Tensor first = states.narrow(-1, 0, half).to(at::kFloat);
   const at::Tensor second = states.narrow(-1, half, half).to(at::kFloat);
   return at::cat({first * cos - second * sin, second * cos + first * sin}, -1)

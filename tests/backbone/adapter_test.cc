@@ -10,6 +10,7 @@
 #include "alluvium/core/random.h"
 #include "support/catch.h"
 #include "support/paths.h"
+#include "support/pretend_gpu.h"
 #include "support/synthetic_checkpoint.h"
 
 namespace alluvium::backbone {
@@ -17,15 +18,16 @@ namespace {
 
 using Tokens = std::vector<TokenId>;
 
-DevicePolicy policy_of(at::ScalarType dtype) {
+DevicePolicy policy_of(at::ScalarType dtype, at::Device device) {
   DevicePolicy policy = reference_policy();
   policy.dtype = dtype;
+  policy.device = device;
   return policy;
 }
 
 struct Tiny {
-  explicit Tiny(at::ScalarType dtype = at::kFloat)
-      : decoder(load_decoder(*checkpoint, policy_of(dtype))) {}
+  explicit Tiny(at::ScalarType dtype = at::kFloat, at::Device device = at::kCPU)
+      : decoder(load_decoder(*checkpoint, policy_of(dtype, device))) {}
 
   tests::TemporaryDirectory directory;
   std::unique_ptr<Checkpoint> checkpoint =
@@ -310,6 +312,56 @@ TEST_CASE("adapter: a sequence's gradient alone is its share in a batch",
   const at::Tensor apart = gradient_of({0}) + gradient_of({1}) + gradient_of({2});
   CHECK(largest_difference(gradient_of({0, 1, 2}), apart) <
         1e-4 * apart.abs().max().item<double>());
+}
+
+TEST_CASE(
+    "adapter: on a GPU, where contexts are padded to one length, likelihood and gradient are those "
+    "of the CPU",
+    "[backbone][adapter][pretend][property]") {
+  const Tiny on_cpu;
+  const Tiny there(at::kFloat, tests::pretend_gpu());
+  const auto seed = GENERATE(range(0U, 6U));
+  CAPTURE(seed);
+  const auto learn = [&](const Tiny& tiny) {
+    Random random(seed);
+    const std::vector<KvCache> contexts = [&] {
+      std::vector<KvCache> made;
+      made.push_back(random_context(*tiny.decoder, 7, seed + 100));
+      made.push_back(seed % 2 == 1
+                         ? ragged_context(*tiny.decoder, seed + 200)
+                         : random_context(*tiny.decoder, 4, seed + 200, /*with_bias=*/true));
+      made.push_back(random_context(*tiny.decoder, 2, seed + 300));
+      return made;
+    }();
+    AdapterState state =
+        random_adapter(*tiny.decoder, {kAllProjections.begin(), kAllProjections.end()}, seed);
+    std::vector<at::Tensor> leaves;
+    for (LayerFactors& layer : state.layers) {
+      for (LowRankFactors& factors : layer.of) {
+        for (at::Tensor* factor : {&factors.a, &factors.b}) {
+          *factor = factor->to(tiny.decoder->policy().device).requires_grad_(true);
+          leaves.push_back(*factor);
+        }
+      }
+    }
+    std::vector<Tokens> tokens;
+    for (int i = 0; i < 5; ++i) {
+      tokens.push_back(random_tokens(random, static_cast<int64_t>(2 + random.below(7))));
+    }
+    std::vector<ScoredSequence> sequences;
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+      sequences.push_back({&contexts[i / 2], tokens[i], 1});
+    }
+    const at::Tensor losses = tiny.decoder->negative_log_likelihood(sequences, state);
+    losses.sum().backward();
+    std::vector<at::Tensor> results = {losses.detach().cpu()};
+    for (const at::Tensor& leaf : leaves) {
+      results.push_back(leaf.grad().cpu().flatten());
+    }
+    return at::cat(results);
+  };
+  const at::Tensor expected = learn(on_cpu);
+  CHECK(largest_difference(learn(there), expected) < 1e-4 * expected.abs().max().item<double>());
 }
 
 TEST_CASE("adapter: training passes change no weight and no context", "[backbone][adapter]") {

@@ -18,8 +18,8 @@ class Rope {
   /// on the CPU and, when `device` is another, there as well.
   Rope(int64_t head_dim, double base, int64_t max_positions, at::Device device = at::kCPU);
 
-  /// R(t) applied to rows of `states` [..., n, head_dim] with `positions` int64 [n]: returns a new
-  /// tensor of the same dtype. Throws InvalidArgument on a position outside [0, max_positions).
+  /// R(t) applied to rows of `states` [..., n, head_dim] with `positions` int64 [n], on any device:
+  /// returns a new tensor of the dtype and device of `states`. Throws InvalidArgument on a position outside [0, max_positions).
   at::Tensor rotate(const at::Tensor& states, const at::Tensor& positions) const;
 
   /// cos and sin of positions int64 [n], float32 [n, head_dim / 2].
