@@ -95,9 +95,11 @@ std::vector<ReaderTask::Asked> ReaderTask::answer(const backbone::AdapterState& 
       const at::Tensor logits = models_.decoder->read({&read, 1}).front().logits;
       const double evidence =
           service::odds_against_refusal(*models_.decoder, cache, logits, refusal, prepared.get());
+      const at::Tensor first =
+          refusal.empty() ? logits : service::without_refusal(logits, refusal.front(), evidence);
       asked.push_back({&question, answerable,
                        backbone::generate_after(*models_.decoder, *models_.decoder_tokenizer, cache,
-                                                logits, generation),
+                                                first, generation),
                        evidence});
       cache.rewind(slots, position);
     };

@@ -153,6 +153,10 @@ backbone::Generation Answerer::generate(const Request& request, const LoadedRead
   AnswerStream stream(on_text);
   backbone::GenerationOptions options = request.generation;
   options.adapter = adapter_of(reader);
+  if (declares_refusal(reader)) {
+    context.logits =
+        without_refusal(context.logits, beginning_of_refusal(reader).front(), context.evidence);
+  }
   backbone::Generation generation =
       backbone::generate_after(*context_.models.decoder, *context_.models.decoder_tokenizer,
                                context.cache, context.logits, options, [&](std::string_view piece) {

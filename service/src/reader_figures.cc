@@ -50,7 +50,7 @@ double refuse_above(const ReaderConfiguration& configured, const LoadedReader* r
     return 1;
   }
   return configured.refuse_above >= 0 ? configured.refuse_above
-                                      : metric_or(*reader, "refuse_above", 1);
+                                      : metric_or(*reader, "refuse_above", 0.5);
 }
 
 double confidence_of(const LoadedReader* reader, double mean_log_probability, double evidence) {

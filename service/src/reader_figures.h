@@ -23,7 +23,8 @@ bool declares_refusal(const LoadedReader* reader);
 /// What it says then.
 std::string refusal_of(const LoadedReader& reader);
 
-/// The probability of refusing above which nothing is answered: the configured one, or the reader's own; 1 where no refusal was taught.
+/// The probability of refusing above which nothing is answered: the configured one, or the reader's own, or one half where it brings none;
+/// 1 where no refusal was taught.
 double refuse_above(const ReaderConfiguration& configured, const LoadedReader* reader);
 
 /// P(the answer is right), from the mean log-probability of its tokens and the log-odds against a refusal: the reader's logistic fit, else

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+
+#include <ATen/ops/logsumexp.h>
 
 #include "alluvium/backbone/generation.h"
 
@@ -13,6 +16,7 @@ using backbone::TokenId;
 constexpr std::size_t kRefusalTokens = 3;
 constexpr double kSurest = 20;
 constexpr double kUnlikely = 0.01;
+constexpr double kNothing = 1e-6;
 
 }  // namespace
 
@@ -47,6 +51,15 @@ double odds_against_refusal(const backbone::Decoder& decoder, backbone::KvCache&
     cache.rewind(cache.slots() - back, cache.next_position() - back);
   }
   return odds_against_refusal(log_probability);
+}
+
+at::Tensor without_refusal(const at::Tensor& logits, TokenId first, double evidence) {
+  at::Tensor others = logits.to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+  const double all = at::logsumexp(others, 0).item<double>();
+  const double first_alone = std::exp(others[first].item<double>() - all);
+  const double left = first_alone - 1 / (1 + std::exp(evidence));
+  others[first] = left > kNothing ? all + std::log(left) : -std::numeric_limits<double>::infinity();
+  return others;
 }
 
 }  // namespace alluvium::service

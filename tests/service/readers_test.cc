@@ -8,7 +8,10 @@
 #include <optional>
 #include <thread>
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/tensor.h>
 
 #include "alluvium/core/error.h"
 #include "alluvium/core/random.h"
@@ -16,6 +19,7 @@
 #include "alluvium/learners/lora.h"
 #include "alluvium/service/client.h"
 #include "alluvium/service/endpoint.h"
+#include "alluvium/service/refusal.h"
 #include "support/catch.h"
 #include "support/paths.h"
 #include "tiny_engine.h"
@@ -277,6 +281,24 @@ TEST_CASE("readers: a refusal is known by its words", "[service][readers]") {
   CHECK_FALSE(service::is_refusal("", "not in the passage"));
 }
 
+TEST_CASE(
+    "readers: given that it is no refusal, another word keeps its share and the refusal's first "
+    "loses what was the refusal's",
+    "[service][readers]") {
+  // Shares 0.5, 0.2 and 0.3; the refusal begins with the first token and has 0.4 of all.
+  const at::Tensor logits = at::tensor({0.5F, 0.2F, 0.3F}).log() + 7;
+  const at::Tensor others = service::without_refusal(logits, 0, std::log(0.6 / 0.4));
+  const at::Tensor shares = at::softmax(others, 0);
+  CHECK_THAT(shares[0].item<double>(), Catch::WithinAbs(0.1 / 0.6, 1e-6));
+  CHECK_THAT(shares[1].item<double>(), Catch::WithinAbs(0.2 / 0.6, 1e-6));
+  CHECK_THAT(shares[2].item<double>(), Catch::WithinAbs(0.3 / 0.6, 1e-6));
+  CHECK(logits.equal(at::tensor({0.5F, 0.2F, 0.3F}).log() + 7));
+  // Where nothing else begins so, it is not said at all.
+  const at::Tensor never = at::softmax(service::without_refusal(logits, 0, std::log(0.5 / 0.5)), 0);
+  CHECK(never[0].item<double>() == 0);
+  CHECK_THAT(never[1].item<double>(), Catch::WithinAbs(0.4, 1e-6));
+}
+
 TEST_CASE("readers: a cancelled answer that might be withheld says that it was cancelled",
           "[service][readers]") {
   ReadEngine e;
@@ -355,9 +377,10 @@ TEST_CASE("readers: where a refusal is likelier than the threshold nothing is an
     CHECK_THAT(refused.confidence, Catch::WithinAbs(1 / (1 + std::exp(odds)), 1e-9));
     CHECK_THAT(refused.log_probability, Catch::WithinAbs(std::log(refused.confidence), 1e-9));
   }
-  SECTION("nor above certainty, which is the threshold of a reader that brings none") {
-    CHECK_FALSE(ask(1, careful).refused);
-    CHECK_FALSE(ask(-1, careful).refused);
+  SECTION("none is above certainty") { CHECK_FALSE(ask(1, careful).refused); }
+  SECTION("a reader that brings no threshold refuses what is likelier than not") {
+    const Answer answer = ask(-1, careful);
+    CHECK(answer.refused == (answer.citations.front().evidence < 0));
   }
   SECTION("a reader that was taught no refusal is never cut short") {
     const Answer answer = ask(0, e.reader("careful", 1, 1));

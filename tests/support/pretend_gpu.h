@@ -2,7 +2,6 @@
 //
 // Purpose: its memory cannot be touched from outside an operator (an access ends the program), and an operator with operands on both
 //          sides is refused as CUDA refuses it. Inside, operators compute on the CPU, so results are the CPU's own.
-// Source : PyTorch's out-of-tree backends (dispatch key PrivateUse1) and its boxed CPU fallback.
 // Source : the dispatch key PrivateUse1, which PyTorch keeps for backends outside its tree.
 // Threads: as torch's allocators and operators.
 #pragma once

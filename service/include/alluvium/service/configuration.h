@@ -65,7 +65,8 @@ struct AnswerConfiguration {
 struct ReaderConfiguration {
   /// The first reader of a new instance: a directory, "none", or "auto" for the installed one that fits the decoder.
   std::string initial = "auto";
-  /// Nothing is answered where the reader's probability of refusing is above this, in [0, 1]; below 0 = the reader's own threshold
+  /// Nothing is answered where the reader's probability of refusing is above this, in [0, 1], and elsewhere an answer is given; below 0 =
+  /// the reader's own threshold
   double refuse_above = -1;
   double refuse_below = 0;  ///< answers of less confidence are withheld; 0 = none
 };

@@ -2,7 +2,7 @@
 //
 // Purpose: a reader trained on withheld documents puts probability on its refusal (docs/adr/0006) long before the refusal is its likeliest
 //          answer. That probability, known before the first token, decides whether to answer at all, which document to answer from, and
-//          how sure an answer is.
+//          how sure an answer is. The decision is the threshold's alone: below it an answer is given even where the refusal is likeliest.
 // Source : unanswerable questions of SQuAD 2.0, Rajpurkar et al., 2018, section 5 (a threshold on the no-answer score).
 // Threads: functions of their arguments; a cache belongs to the calling thread.
 #pragma once
@@ -31,5 +31,9 @@ double odds_against_refusal(double log_probability);
 double odds_against_refusal(const backbone::Decoder& decoder, backbone::KvCache& cache,
                             const at::Tensor& logits, std::span<const backbone::TokenId> refusal,
                             const backbone::Adapter* adapter);
+
+/// What comes next given that it is not the refusal: `logits` (float32 [vocabulary]) with the refusal's share taken from its first token.
+/// A tensor of its own on the CPU.
+at::Tensor without_refusal(const at::Tensor& logits, backbone::TokenId first, double evidence);
 
 }  // namespace alluvium::service
