@@ -13,7 +13,7 @@
 namespace alluvium::experiments {
 
 /// Share of the answerable questions that a calibrated reader may refuse.
-constexpr double kRefusedAnswerable = 0.08;
+constexpr double kRefusedAnswerable = 0.1;
 
 /// A question asked over one document.
 struct AskedReading {

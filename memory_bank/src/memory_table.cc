@@ -14,6 +14,10 @@ constexpr const char* kJoinMemories =
     "SELECT c.chunk_row, c.document_row, c.part, c.begin_byte, c.end_byte, c.tokens "
     "FROM chunk c LEFT JOIN memory m ON m.chunk_row = c.chunk_row";
 
+// Chunks of equal text name one record.
+constexpr const char* kRecords =
+    "(SELECT DISTINCT segment, record_offset, record_bytes FROM memory)";
+
 /// Digests as a list of SQL literals.
 std::string literals(std::span<const Digest> digests) {
   std::vector<std::string> words;
@@ -113,7 +117,9 @@ MemoryStatistics select_memory_statistics(Connection& connection, const Digest& 
   MemoryStatistics statistics;
   Statement kinds(connection,
                   "SELECT m.preset, count(*), sum(m.aim <> m.fingerprint), sum(c.token_count), "
-                  "sum(m.record_bytes) FROM memory m JOIN chunk c USING (chunk_row) "
+                  "sum(m.record_bytes * (m.chunk_row = (SELECT min(o.chunk_row) FROM memory o "
+                  "WHERE o.segment = m.segment AND o.record_offset = m.record_offset))) "
+                  "FROM memory m JOIN chunk c USING (chunk_row) "
                   "GROUP BY m.preset ORDER BY m.preset");
   while (kinds.step()) {
     const MemoryKind& kind = statistics.kinds.emplace_back(MemoryKind{
@@ -149,6 +155,16 @@ std::optional<MemoryRow> select_memory(Connection& connection, int64_t chunk_row
   return select.step() ? std::optional(read_memory(select)) : std::nullopt;
 }
 
+std::optional<MemoryRow> select_equal_memory(Connection& connection, const Digest& fingerprint,
+                                             const Digest& document_sha) {
+  const std::string sql = std::string(kSelectMemory) +
+                          "WHERE fingerprint = ? AND document_sha = ? "
+                          "ORDER BY segment DESC, record_offset DESC LIMIT 1";
+  Statement select(connection, sql.c_str());
+  select.bind(bytes_of(fingerprint), bytes_of(document_sha));
+  return select.step() ? std::optional(read_memory(select)) : std::nullopt;
+}
+
 std::vector<MemoryRow> select_memories(Connection& connection, int64_t segment) {
   const std::string sql =
       std::string(kSelectMemory) + "WHERE ?1 = 0 OR segment = ?1 ORDER BY segment, record_offset";
@@ -164,23 +180,23 @@ std::vector<MemoryRow> select_memories(Connection& connection, int64_t segment) 
 void put_memory(Connection& connection, const MemoryRow& memory) {
   Statement(connection,
             "INSERT OR REPLACE INTO memory(chunk_row, fingerprint, segment, record_offset, "
-            "record_bytes, aim, preset, quality_gap) "
-            "SELECT chunk_row, ?, ?, ?, ?, ?, ?, CASE WHEN ? THEN ? END "
+            "record_bytes, document_sha, aim, preset, quality_gap) "
+            "SELECT chunk_row, ?, ?, ?, ?, ?, ?, ?, CASE WHEN ? THEN ? END "
             "FROM chunk WHERE chunk_row = ?")
       .bind(bytes_of(memory.fingerprint), memory.place.segment,
             static_cast<int64_t>(memory.place.offset), static_cast<int64_t>(memory.place.bytes),
+            bytes_of(memory.document_sha),
             bytes_of(memory.origin.aim == Digest{} ? memory.fingerprint : memory.origin.aim),
             memory.origin.preset, int64_t{memory.origin.quality_gap.has_value() ? 1 : 0},
             memory.origin.quality_gap.value_or(0.0), memory.chunk_row)
       .run();
 }
 
-void move_memory(Connection& connection, int64_t chunk_row, const RecordPlace& from,
-                 const RecordPlace& to) {
+void move_memories(Connection& connection, const RecordPlace& from, const RecordPlace& to) {
   Statement(connection,
             "UPDATE memory SET segment = ?, record_offset = ? "
-            "WHERE chunk_row = ? AND segment = ? AND record_offset = ?")
-      .bind(to.segment, static_cast<int64_t>(to.offset), chunk_row, from.segment,
+            "WHERE segment = ? AND record_offset = ?")
+      .bind(to.segment, static_cast<int64_t>(to.offset), from.segment,
             static_cast<int64_t>(from.offset))
       .run();
 }
@@ -200,10 +216,17 @@ std::map<int64_t, uint64_t> select_live_ends(Connection& connection) {
 
 std::map<int64_t, uint64_t> select_live_bytes(Connection& connection) {
   static_assert(SegmentFiles::kAlignment == 64);
-  Statement select(
-      connection,
-      "SELECT segment, sum((record_bytes + 63) / 64 * 64) FROM memory GROUP BY segment");
+  const std::string sql = fmt::format(
+      "SELECT segment, sum((record_bytes + 63) / 64 * 64) FROM {} GROUP BY segment", kRecords);
+  Statement select(connection, sql.c_str());
   return read_map(select);
+}
+
+int64_t sum_record_bytes(Connection& connection) {
+  const std::string sql = fmt::format("SELECT ifnull(sum(record_bytes), 0) FROM {}", kRecords);
+  Statement select(connection, sql.c_str());
+  select.step();
+  return select.integer(0);
 }
 
 }  // namespace alluvium::memory_bank

@@ -20,7 +20,8 @@ struct MemoryRow {
   int64_t chunk_row = 0;
   Digest fingerprint{};
   RecordPlace place;
-  MemoryOrigin origin;  ///< written; not read back
+  Digest document_sha{};  ///< of the chunk's tokens, as in the record; written, not read back
+  MemoryOrigin origin;    ///< likewise
 };
 
 std::vector<ChunkRow> select_chunks(Connection& connection, int64_t document_row);
@@ -44,6 +45,10 @@ std::optional<std::vector<backbone::TokenId>> select_tokens(Connection& connecti
 
 std::optional<MemoryRow> select_memory(Connection& connection, int64_t chunk_row);
 
+/// The newest of the live records that hold the tokens of this hash under this fingerprint.
+std::optional<MemoryRow> select_equal_memory(Connection& connection, const Digest& fingerprint,
+                                             const Digest& document_sha);
+
 /// Live records of one segment in file order, or of all segments for 0.
 std::vector<MemoryRow> select_memories(Connection& connection, int64_t segment);
 
@@ -51,9 +56,8 @@ std::vector<MemoryRow> select_memories(Connection& connection, int64_t segment);
 /// vanished.
 void put_memory(Connection& connection, const MemoryRow& memory);
 
-/// Names the new place of a record, when the row still names `from`.
-void move_memory(Connection& connection, int64_t chunk_row, const RecordPlace& from,
-                 const RecordPlace& to);
+/// Names the new place of a record in every row that names `from`.
+void move_memories(Connection& connection, const RecordPlace& from, const RecordPlace& to);
 
 /// Makes a record invisible, when the row still names it.
 void drop_memory(Connection& connection, const MemoryRow& memory);
@@ -63,5 +67,8 @@ std::map<int64_t, uint64_t> select_live_ends(Connection& connection);
 
 /// Bytes of live records of each segment, padding included.
 std::map<int64_t, uint64_t> select_live_bytes(Connection& connection);
+
+/// Bytes of all live records.
+int64_t sum_record_bytes(Connection& connection);
 
 }  // namespace alluvium::memory_bank

@@ -9,7 +9,7 @@ namespace {
 
 // Step n brings a database of version n to version n + 1. A step is never edited once released; a
 // change is a new step.
-constexpr std::array<const char*, 3> kMigrations = {R"sql(
+constexpr std::array<const char*, 4> kMigrations = {R"sql(
 CREATE TABLE ingest_log(
   log_offset    INTEGER PRIMARY KEY AUTOINCREMENT,
   kind          INTEGER NOT NULL,
@@ -138,6 +138,10 @@ CREATE TABLE sample(
 CREATE TABLE sample_head(
   one  INTEGER PRIMARY KEY CHECK (one = 1),
   head BLOB NOT NULL);
+)sql",
+                                                    R"sql(
+ALTER TABLE memory ADD COLUMN document_sha BLOB;
+CREATE INDEX memory_by_text ON memory(fingerprint, document_sha);
 )sql"};
 
 // A bigger database is checked by verify() alone, so that starting stays fast.

@@ -1,6 +1,8 @@
 #include "sqlite_store.h"
 
 #include <algorithm>
+#include <map>
+#include <utility>
 
 #include "alluvium/core/error.h"
 #include "alluvium/memory_bank/kv_record.h"
@@ -67,16 +69,23 @@ void SqliteStore::write(const std::function<void(Connection&)>& body) {
 
 std::vector<RecordPlace> SqliteStore::append_records(std::span<const Memory* const> memories) {
   std::vector<RecordPlace> places;
-  bool appended = false;
+  std::map<std::pair<Digest, Digest>, RecordPlace> appended;
   for (const Memory* memory : memories) {
     if (memory == nullptr || !memory->keys.defined()) {
       places.emplace_back();
       continue;
     }
-    places.push_back(segments_.append(encode_record(*memory)));
-    appended = true;
+    const std::pair text(memory->fingerprint, memory->document_sha);
+    if (const auto found = appended.find(text); found != appended.end()) {
+      places.push_back(found->second);
+    } else if (const auto equal = find_equal(*memory)) {
+      places.push_back(*equal);
+    } else {
+      places.push_back(segments_.append(encode_record(*memory)));
+      appended[text] = places.back();
+    }
   }
-  if (appended) {
+  if (!appended.empty()) {
     segments_.sync();
   }
   return places;
@@ -139,8 +148,9 @@ std::vector<CommitOutcome> SqliteStore::commit(std::span<const Deposit> deposits
       }
       for (std::size_t part = 0; rows && part < rows->size(); ++part) {
         if (places[first + part].bytes > 0) {
-          put_memory(connection, {(*rows)[part], memories[first + part]->fingerprint,
-                                  places[first + part], memories[first + part]->origin});
+          const Memory& memory = *memories[first + part];
+          put_memory(connection, {(*rows)[part], memory.fingerprint, places[first + part],
+                                  memory.document_sha, memory.origin});
         }
       }
     }

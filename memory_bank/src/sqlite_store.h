@@ -93,8 +93,9 @@ class SqliteStore final : public Store {
   void write(const std::function<void(Connection&)>& body);
 
   /// Appends the records of all memories with tensors and waits for the disk; gives their space
-  /// back on failure. An entry without tensors gets a place of 0 bytes. segments_mutex_ must be
-  /// held.
+  /// back on failure. An entry without tensors gets a place of 0 bytes, one whose text has a record
+  /// under its fingerprint the place of that. segments_mutex_ must be held: a place whose row goes
+  /// meanwhile keeps its bytes.
   std::vector<RecordPlace> append_records(std::span<const Memory* const> memories);
 
   /// Appends the records of `memories` and, once they are durable, runs `body` in a transaction
@@ -106,6 +107,9 @@ class SqliteStore final : public Store {
   /// Reads a record and checks that it is the memory of this chunk under this fingerprint. Throws
   /// DataCorruption when it is not.
   Memory read_checked(const MemoryRow& row, const std::vector<backbone::TokenId>& tokens) const;
+
+  /// The place of a sound live record of the same tokens under the same fingerprint.
+  std::optional<RecordPlace> find_equal(const Memory& memory);
 
   /// The fingerprints that serve who asks for `fingerprint`: its family's members, or itself.
   std::vector<Digest> members_of(const Digest& fingerprint) const;

@@ -58,6 +58,21 @@ Memory SqliteStore::read_checked(const MemoryRow& row,
   return memory;
 }
 
+std::optional<RecordPlace> SqliteStore::find_equal(const Memory& memory) {
+  const auto row = select_equal_memory(*readers_.lease(), memory.fingerprint, memory.document_sha);
+  if (!row) {
+    return std::nullopt;
+  }
+  try {
+    read_checked(*row, memory.tokens);
+    return row->place;
+  } catch (const DataCorruption&) {
+    return std::nullopt;  // found when its own chunk is asked for
+  } catch (const NotSupported&) {
+    return std::nullopt;
+  }
+}
+
 std::shared_ptr<const Memory> SqliteStore::load_memory(int64_t chunk_row,
                                                        const Digest& fingerprint) {
   const std::vector<Digest> members = members_of(fingerprint);
@@ -104,8 +119,8 @@ void SqliteStore::add_memories(std::span<const int64_t> chunk_rows,
   write_with_records(records, [&](Connection& connection, std::span<const RecordPlace> places) {
     for (std::size_t i = 0; i < records.size(); ++i) {
       if (places[i].bytes > 0) {
-        put_memory(connection,
-                   {chunk_rows[i], records[i]->fingerprint, places[i], records[i]->origin});
+        put_memory(connection, {chunk_rows[i], records[i]->fingerprint, places[i],
+                                records[i]->document_sha, records[i]->origin});
       }
     }
   });

@@ -1,5 +1,6 @@
 // The part of SqliteStore that counts, compacts and verifies.
 #include <filesystem>
+#include <map>
 
 #include "alluvium/core/error.h"
 #include "alluvium/memory_bank/kv_record.h"
@@ -40,7 +41,7 @@ StoreCounts SqliteStore::counts(const Digest& fingerprint) {
   counts.tombstones = count(*reader, "SELECT count(*) FROM tombstone");
   counts.dead_letters = count(*reader, "SELECT count(*) FROM dead_letter");
   counts.held_documents = count(*reader, "SELECT count(*) FROM held_document");
-  counts.memory_bytes = count(*reader, "SELECT ifnull(sum(record_bytes), 0) FROM memory");
+  counts.memory_bytes = sum_record_bytes(*reader);
   const LogPosition position = select_log_position(*reader);
   counts.logged_offset = position.logged;
   counts.applied_offset = position.applied;
@@ -79,25 +80,29 @@ int64_t SqliteStore::compact_segment(int64_t segment, uint64_t bytes) {
     segments_.start_new();
   }
   const std::vector<MemoryRow> live = select_memories(*readers_.lease(), segment);
-  std::vector<RecordPlace> moved;
+  std::map<uint64_t, RecordPlace> moved;  // by offset: chunks of equal text name one record
   uint64_t kept = 0;
   for (const MemoryRow& memory : live) {
+    const auto [to, first] = moved.try_emplace(memory.place.offset);
+    if (!first) {
+      continue;
+    }
     // Bytes are copied as they are: a damaged record stays damaged and is found when it is loaded.
     // One whose bytes are gone gets no place.
     try {
-      moved.push_back(segments_.append(segments_.read(memory.place)));
+      to->second = segments_.append(segments_.read(memory.place));
       kept += SegmentFiles::padded(memory.place.bytes);
     } catch (const DataCorruption&) {
-      moved.emplace_back();
     }
   }
   segments_.sync();
   write([&](Connection& connection) {
-    for (std::size_t i = 0; i < live.size(); ++i) {
-      if (moved[i].bytes > 0) {
-        move_memory(connection, live[i].chunk_row, live[i].place, moved[i]);
+    for (const MemoryRow& memory : live) {
+      const RecordPlace& to = moved.at(memory.place.offset);
+      if (to.bytes > 0) {
+        move_memories(connection, memory.place, to);
       } else {
-        drop_memory(connection, live[i]);
+        drop_memory(connection, memory);
       }
     }
   });

@@ -21,10 +21,11 @@ void put(Store& store, const std::string& id, const std::string& text, uint64_t 
   store.commit({&deposit, 1});
 }
 
-void erase(Store& store, const std::string& id) {
+void erase(Store& store, const std::string& id, uint64_t version = 1) {
   LogEntry entry;
   entry.kind = LogEntry::Kind::erase;
   entry.document.id = id;
+  entry.document.version = version;
   store.erase(entry, nullptr);
 }
 
@@ -74,12 +75,60 @@ TEST_CASE("compaction: a segment with a larger live share stays", "[memory_bank]
   const TemporaryDirectory directory;
   const auto store = Store::open(directory.path());
   for (int i = 0; i < 4; ++i) {
-    put(*store, numbered(i), "The same text.");
+    put(*store, numbered(i), fmt::format("Text number {}", i));
   }
   CHECK(store->compact(1.0) == 0);
   erase(*store, numbered(0));
   CHECK(store->compact(0.7) == 0);
   CHECK(store->compact(0.75) > 0);
+}
+
+TEST_CASE("compaction: a record stays as long as a document of its text does",
+          "[memory_bank][store][property]") {
+  const auto seed = GENERATE(range(0U, 4U));
+  CAPTURE(seed);
+  Random random(seed);
+  const TemporaryDirectory directory;
+  memory_bank::StoreOptions options;
+  options.segment_bytes = 2000;
+  auto store = Store::open(directory.path(), options);
+  std::map<std::string, std::string> texts;  // of the documents there are
+  std::map<std::string, uint64_t> versions;
+  for (int step = 0; step < 60; ++step) {
+    const std::string id = numbered(static_cast<int>(random.below(6)));
+    const uint64_t choice = random.below(10);
+    if (choice < 5) {
+      texts[id] = fmt::format("One of three texts, number {}", random.below(3));
+      put(*store, id, texts[id], ++versions[id]);
+    } else if (choice < 8) {
+      erase(*store, id, ++versions[id]);
+      texts.erase(id);
+    } else if (choice < 9) {
+      store->compact(1.0);
+    } else {
+      store = nullptr;
+      store = Store::open(directory.path(), options);
+    }
+  }
+  std::map<std::string, int64_t> bytes;  // of each text once
+  for (const auto& [id, text] : texts) {
+    const auto memory = load(*store, id);
+    REQUIRE(memory != nullptr);
+    CHECK(memory->tokens == PairTokenizer().encode(text));
+    bytes[text] = store->find("default", id)->memory_bytes;
+  }
+  CHECK(store->verify().empty());
+  int64_t all = 0;
+  for (const auto& [text, record] : bytes) {
+    all += record;
+  }
+  CHECK(store->counts(bank_fingerprint()).memory_bytes == all);
+  for (int i = 0; i < 6; ++i) {
+    erase(*store, numbered(i), ++versions[numbered(i)]);
+  }
+  store->compact(1.0);
+  CHECK(store->counts(bank_fingerprint()).memory_bytes == 0);
+  CHECK(store->memory_statistics(bank_fingerprint()).segment_bytes == 0);
 }
 
 TEST_CASE("compaction: two at a time do each segment once", "[memory_bank][store]") {

@@ -174,6 +174,73 @@ TEST_CASE("memories: a damaged record is found, becomes invisible and can be re-
   CHECK(second != first);
 }
 
+TEST_CASE("memories: documents of equal text share one record", "[memory_bank][store]") {
+  const TemporaryDirectory directory;
+  auto store = Store::open(directory.path());
+  const std::string text = "Twice the same text.";
+  const int64_t first = put(*store, "a", text);
+  const int64_t alone = store->counts(bank_fingerprint()).memory_bytes;
+  const auto file_bytes = [&] {
+    return std::filesystem::file_size(directory / "memories/000001.seg");
+  };
+  const auto file_alone = file_bytes();
+  // In a batch of their own, and beside each other in one.
+  const std::vector<Deposit> more = {make_deposit(make_document("b", 1, text)),
+                                     make_deposit(make_document("c", 1, text)),
+                                     make_deposit(make_document("d", 1, "Another text."))};
+  store->commit(std::span(more).first(2));
+  CHECK(file_bytes() == file_alone);
+  CHECK(store->counts(bank_fingerprint()).memory_bytes == alone);
+  CHECK(store->memory_statistics(bank_fingerprint()).bytes == alone);
+  CHECK(store->memory_statistics(bank_fingerprint()).memories == 3);
+  store->commit(std::span(more).last(1));
+  CHECK(file_bytes() > file_alone);
+  store = nullptr;
+  store = Store::open(directory.path());
+  const auto row = [&](const std::string& id) {
+    return store->chunks(store->find("default", id)->row).at(0).row;
+  };
+  for (const char* id : {"a", "b", "c"}) {
+    const auto memory = store->load_memory(row(id), bank_fingerprint());
+    REQUIRE(memory != nullptr);
+    CHECK(same_memory(*memory, more[0].memories[0]));
+  }
+  CHECK(row("a") == first);
+
+  // Under another fingerprint the same text is another record.
+  Memory other = make_memory(more[0].chunks[0].tokens, 99);
+  other.fingerprint = sha256("another model");
+  const int64_t b = row("b");
+  store->add_memories(std::span(&b, 1), std::span(&other, 1));
+  CHECK(store->counts(bank_fingerprint()).memory_bytes > 2 * alone);
+  CHECK(store->load_memory(b, bank_fingerprint()) == nullptr);
+  CHECK(store->load_memory(row("c"), bank_fingerprint()) != nullptr);
+  CHECK(store->verify().empty());
+}
+
+TEST_CASE("memories: a record that is damaged is not shared again", "[memory_bank][store]") {
+  const TemporaryDirectory directory;
+  const auto store = Store::open(directory.path());
+  const std::string text = "Twice the same text.";
+  const int64_t first = put(*store, "a", text);
+  const int64_t second = put(*store, "b", text);
+  flip_byte(directory / "memories/000001.seg", 64 + 200);
+  const int64_t third = put(*store, "c", text);
+  CHECK(store->load_memory(third, bank_fingerprint()) != nullptr);
+  CHECK(store->load_memory(first, bank_fingerprint()) == nullptr);
+  CHECK(store->load_memory(second, bank_fingerprint()) == nullptr);
+  const auto missing = store->chunks_without_memory(bank_fingerprint(), 0, 10);
+  REQUIRE(missing.size() == 2);
+  const int64_t bytes = store->counts(bank_fingerprint()).memory_bytes;
+  const Memory again = make_deposit(make_document("a", 1, text)).memories[0];
+  for (const auto& chunk : missing) {
+    store->add_memories(std::span(&chunk.row, 1), std::span(&again, 1));
+    CHECK(store->load_memory(chunk.row, bank_fingerprint()) != nullptr);
+  }
+  CHECK(store->counts(bank_fingerprint()).memory_bytes == bytes);
+  CHECK(store->verify().empty());
+}
+
 TEST_CASE("memories: a cut or missing segment loses its memories and nothing else",
           "[memory_bank][store]") {
   const TemporaryDirectory directory;

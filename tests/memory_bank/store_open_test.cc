@@ -107,6 +107,7 @@ TEST_CASE("store: a database of schema version 1 is brought up, and its memories
   {
     memory_bank::Connection old(directory / "alluvium.db", memory_bank::DatabaseAccess::read_write);
     old.execute(
+        "DROP INDEX memory_by_text; ALTER TABLE memory DROP COLUMN document_sha;"
         "ALTER TABLE memory DROP COLUMN aim; ALTER TABLE memory DROP COLUMN preset;"
         "ALTER TABLE memory DROP COLUMN quality_gap; DROP TABLE setting; DROP TABLE held_document;"
         "DROP TABLE sample; DROP TABLE sample_head;"

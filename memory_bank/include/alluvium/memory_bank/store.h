@@ -66,7 +66,9 @@ struct DocumentSummary {
   int64_t text_bytes = 0;
   int64_t tokens = 0;
   int64_t chunks = 0;
-  int64_t memory_bytes = 0;  ///< stored record bytes of all chunks
+  /// Stored record bytes of all chunks; a record that other documents of equal text name counts in
+  /// each
+  int64_t memory_bytes = 0;
 };
 
 /// Where a chunk of a document stands.
@@ -188,7 +190,8 @@ class Store {
   // ---- Documents
 
   /// Commits all deposits in one transaction after their records are on the disk, and marks their
-  /// offsets applied. Outcomes in order.
+  /// offsets applied. Outcomes in order. Chunks of the same tokens share one record, which stays as
+  /// long as a chunk names it.
   virtual std::vector<CommitOutcome> commit(std::span<const Deposit> deposits) = 0;
 
   /// Applies a logged erase: removes text, memories, keys, full-text row and what the gate holds of
