@@ -30,19 +30,29 @@ using Memories = std::vector<std::shared_ptr<const Memory>>;
 inline const Tokens kPrefix = {0, 40, 41, 42};
 inline const Tokens kQuestion = {60, 61, 62, 63, 64};
 
+/// Float32 on a device.
+inline backbone::DevicePolicy policy_on(c10::Device device) {
+  backbone::DevicePolicy policy = backbone::reference_policy();
+  policy.device = device;
+  return policy;
+}
+
 /// The tiny Llama with a shared prefix.
 struct TinyModel {
-  explicit TinyModel(int64_t number_of_layers = TinyLlama::kLayers) : layers(number_of_layers) {
+  explicit TinyModel(int64_t number_of_layers = TinyLlama::kLayers,
+                     c10::Device where = c10::Device(c10::DeviceType::CPU))
+      : layers(number_of_layers), device(where) {
     memory_bank::register_codecs(registry);
   }
 
   const int64_t layers;
+  const c10::Device device;
   TemporaryDirectory directory;
   std::string path = write_tiny_llama_gguf(directory.path(), 5, layers);
   std::unique_ptr<backbone::Checkpoint> checkpoint = backbone::open_checkpoint(path);
   std::unique_ptr<backbone::Tokenizer> tokenizer = backbone::load_tokenizer(*checkpoint, path);
   std::unique_ptr<backbone::Decoder> decoder =
-      backbone::load_decoder(*checkpoint, backbone::reference_policy());
+      backbone::load_decoder(*checkpoint, policy_on(device));
   memory_bank::SharedPrefix prefix = memory_bank::read_shared_prefix(*decoder, kPrefix);
   CodecRegistry registry{"codec"};
 

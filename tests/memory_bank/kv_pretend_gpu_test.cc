@@ -1,0 +1,71 @@
+// Memories made and attended to on a device that is not the CPU.
+#include <functional>
+
+#include <ATen/ops/allclose.h>
+
+#include "kv/budget.h"
+#include "kv/observer.h"
+#include "support/pretend_gpu.h"
+#include "tiny_model.h"
+
+namespace alluvium::tests {
+namespace {
+
+// Made and asked there as on the CPU; the memories themselves lie in the CPU's memory.
+void check_alike(const TinyModel& there, const TinyModel& on_cpu, const std::string& codec,
+                 const CodecOptions& options) {
+  const std::vector<Chunk> chunks = {chunk_of(10, 90), chunk_of(33, 20), chunk_of(70, 66)};
+  const auto made = there.make(codec, options);
+  const auto expected = on_cpu.make(codec, options);
+  const Memories memories = compress(*made, chunks);
+  const Memories references = compress(*expected, chunks);
+  for (std::size_t i = 0; i < chunks.size(); ++i) {
+    CHECK(memories[i]->kept.counts == references[i]->kept.counts);
+    if (references[i]->keys.defined()) {
+      REQUIRE(memories[i]->keys.is_cpu());
+      CHECK(at::allclose(memories[i]->keys, references[i]->keys, 1e-3, 1e-3));
+    }
+  }
+  const at::Tensor logits = there.ask(made->to_prefix(std::span(memories).first(1), 8));
+  CHECK(difference(logits.cpu(),
+                   on_cpu.ask(expected->to_prefix(std::span(references).first(1), 8))) < 5e-3);
+}
+
+}  // namespace
+
+TEST_CASE(
+    "kv: on a pretended GPU every observer and budget gives the memories and logits of the CPU",
+    "[memory_bank][kv][pretend]") {
+  const TinyModel on_cpu;
+  const TinyModel there(TinyLlama::kLayers, pretend_gpu());
+  CodecOptions options;
+  options.keep = 0.4;
+  options.observer = GENERATE(from_range(memory_bank::observer_names()));
+  options.budget = GENERATE("global", "uniform", "d2o");
+  CAPTURE(options.observer, options.budget);
+  check_alike(there, on_cpu, "kv", options);
+}
+
+TEST_CASE("kv: on a pretended GPU every part of the codec does", "[memory_bank][kv][pretend]") {
+  const TinyModel on_cpu;
+  const TinyModel there(TinyLlama::kLayers, pretend_gpu());
+  CodecOptions options;
+  SECTION("as it is read") {}
+  SECTION("text") {
+    check_alike(there, on_cpu, "text", options);
+    return;
+  }
+  SECTION("presets") { options.preset = GENERATE("lossless", "safe", "default"); }
+  SECTION("neighbours merged") {
+    options.keep = 0.4;
+    options.merge = "neighbours";
+  }
+  SECTION("evicted rows compensated for") {
+    options.keep = 0.4;
+    options.merge = "compensation";
+  }
+  SECTION("fewer key channels") { options.key_channels = 0.5; }
+  check_alike(there, on_cpu, "kv", options);
+}
+
+}  // namespace alluvium::tests
