@@ -77,7 +77,7 @@ class Memory {
 
  private:
   static constexpr std::size_t kBytes = std::size_t{1}
-                                        << 36;  // of address space: pages come when written
+                                        << 33;  // of address space: pages come when written
 
   static std::byte* map(int file, int protection) {
     void* at = mmap(nullptr, kBytes, protection, MAP_SHARED | MAP_NORESERVE, file, 0);
