@@ -1,87 +1,26 @@
 #include "alluvium/service/readers.h"
 
 #include <atomic>
-#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <optional>
 #include <thread>
 
-#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/softmax.h>
-#include <ATen/ops/tensor.h>
 
 #include "alluvium/core/error.h"
-#include "alluvium/core/random.h"
 #include "alluvium/learners/adapter_file.h"
-#include "alluvium/learners/lora.h"
 #include "alluvium/service/client.h"
 #include "alluvium/service/endpoint.h"
-#include "alluvium/service/refusal.h"
+#include "reader_engine.h"
 #include "support/catch.h"
 #include "support/paths.h"
-#include "tiny_engine.h"
 
 namespace alluvium::tests {
 namespace {
 
 using service::Answer;
-using service::Engine;
-
-/// A reader strong enough to change what the tiny decoder says, saved as an adapter.
-std::string save_reader(const service::Models& models, const std::string& directory,
-                        const std::string& name, int64_t version, uint64_t seed,
-                        const std::map<std::string, std::string>& settings = {}) {
-  learners::LoraOptions options;
-  options.rank = 2;
-  options.alpha = 4;
-  options.seed = seed;
-  const learners::Lora lora(*models.decoder, options);
-  backbone::AdapterState state = lora.copy();
-  Random random(seed);
-  for (auto& layer : state.layers) {
-    for (auto& factors : layer.of) {
-      auto* numbers = factors.b.data_ptr<float>();
-      for (int64_t i = 0; i < factors.b.numel(); ++i) {
-        numbers[i] = static_cast<float>(random.normal());
-      }
-    }
-  }
-  learners::AdapterManifest manifest;
-  manifest.name = name;
-  manifest.version = version;
-  manifest.metrics["f1"] = 50;
-  manifest.settings = settings;
-  const std::string path = fmt::format("{}/{}-{}", directory, name, version);
-  learners::save_adapter(path, state, manifest);
-  return path;
-}
-
-struct ReadEngine {
-  ReadEngine() { start(); }
-
-  void start() {
-    engine.reset();
-    engine = Engine::start(configuration, models);
-  }
-
-  std::string reader(const std::string& name, int64_t version, uint64_t seed) const {
-    return save_reader(models, directory.path(), name, version, seed);
-  }
-
-  Answer ask(const std::string& named = "") const {
-    service::Question question = ask_for("piers of Oslo");
-    question.reader = named;
-    return engine->ask(question);
-  }
-
-  TemporaryDirectory directory;
-  service::Models models = make_tiny_models(directory.path());
-  service::Configuration configuration = tiny_configuration(directory.path());
-  std::unique_ptr<Engine> engine;
-};
 
 /// The engine behind sockets on free ports.
 struct Served {
@@ -108,11 +47,6 @@ std::map<std::string, std::string> memory_files(const std::string& instance) {
   }
   return files;
 }
-
-const std::vector<Document> kHarbours = {
-    make_document("oslo", 1, "Oslo", "The harbour of Oslo has nine piers and one crane."),
-    make_document("riga", 1, "Riga", "The harbour of Riga has four piers and seven cranes."),
-};
 
 }  // namespace
 
@@ -275,42 +209,6 @@ TEST_CASE("readers: listed, loaded, asked, rolled back and unloaded over sockets
   CHECK(e.engine->status().reader == "none");
 }
 
-TEST_CASE("readers: a refusal is known by its words", "[service][readers]") {
-  CHECK(service::is_refusal(" Not in the passage.\n", "not in the passage"));
-  CHECK_FALSE(service::is_refusal("not in the passage of time", "not in the passage"));
-  CHECK_FALSE(service::is_refusal("", "not in the passage"));
-}
-
-TEST_CASE(
-    "readers: given that it is no refusal, another word keeps its share and the refusal's first "
-    "loses what was the refusal's",
-    "[service][readers]") {
-  // Shares 0.5, 0.2 and 0.3; the refusal begins with the first token and has 0.4 of all.
-  const at::Tensor logits = at::tensor({0.5F, 0.2F, 0.3F}).log() + 7;
-  const at::Tensor others = service::without_refusal(logits, 0, std::log(0.6 / 0.4));
-  const at::Tensor shares = at::softmax(others, 0);
-  CHECK_THAT(shares[0].item<double>(), Catch::WithinAbs(0.1 / 0.6, 1e-6));
-  CHECK_THAT(shares[1].item<double>(), Catch::WithinAbs(0.2 / 0.6, 1e-6));
-  CHECK_THAT(shares[2].item<double>(), Catch::WithinAbs(0.3 / 0.6, 1e-6));
-  CHECK(logits.equal(at::tensor({0.5F, 0.2F, 0.3F}).log() + 7));
-  // Where nothing else begins so, it is not said at all.
-  const at::Tensor never = at::softmax(service::without_refusal(logits, 0, std::log(0.5 / 0.5)), 0);
-  CHECK(never[0].item<double>() == 0);
-  CHECK_THAT(never[1].item<double>(), Catch::WithinAbs(0.4, 1e-6));
-}
-
-TEST_CASE("readers: a cancelled answer that might be withheld says that it was cancelled",
-          "[service][readers]") {
-  ReadEngine e;
-  e.configuration.reader.refuse_below = 1;
-  e.start();
-  publish(*e.engine, kHarbours);
-  e.engine->readers().load(e.reader("first", 1, 1));
-  const Answer answer =
-      e.engine->ask(ask_for("piers of Oslo"), [](std::string_view) { return false; });
-  CHECK(answer.finish == "cancelled");
-}
-
 TEST_CASE("readers: pieces reach a listener that captures much", "[service][readers]") {
   ReadEngine e;
   publish(*e.engine, kHarbours);
@@ -342,51 +240,6 @@ TEST_CASE("readers: one for another decoder is refused by name, and the active o
   CHECK(e.ask().reader == "first@1");
   CHECK_THROWS_AS(e.engine->readers().load(elsewhere / "nothing"), InvalidArgument);
   CHECK_THROWS_WITH(e.ask("foreign"), Catch::Contains("first@1"));
-}
-
-TEST_CASE("readers: where a refusal is likelier than the threshold nothing is answered",
-          "[service][readers]") {
-  ReadEngine e;
-  const auto ask = [&](double refuse_above, const std::string& reader) {
-    e.configuration.reader.refuse_above = refuse_above;
-    e.start();
-    publish(*e.engine, kHarbours);
-    e.engine->readers().load(reader);
-    service::Question question = ask_for("piers of Oslo");
-    question.top_k = GENERATE(1, 2);
-    std::string streamed;
-    const Answer answer = e.engine->ask(question, [&](std::string_view piece) {
-      streamed += piece;
-      return true;
-    });
-    CHECK(streamed == answer.text);
-    CHECK(answer.reader == "careful@1");
-    CHECK(answer.citations.front().id == "oslo");
-    return answer;
-  };
-  const std::string careful =
-      save_reader(e.models, e.directory.path(), "careful", 1, 1, {{"no_answer", "nobody says so"}});
-  SECTION("no probability is below nothing") {
-    const Answer refused = ask(0, careful);
-    CHECK(refused.refused);
-    CHECK(refused.text == "nobody says so");
-    CHECK(refused.finish == "stop");
-    CHECK(refused.answer_tokens == 0);
-    const double odds = refused.citations.front().evidence;
-    CHECK(odds != 0);
-    CHECK_THAT(refused.confidence, Catch::WithinAbs(1 / (1 + std::exp(odds)), 1e-9));
-    CHECK_THAT(refused.log_probability, Catch::WithinAbs(std::log(refused.confidence), 1e-9));
-  }
-  SECTION("none is above certainty") { CHECK_FALSE(ask(1, careful).refused); }
-  SECTION("a reader that brings no threshold refuses what is likelier than not") {
-    const Answer answer = ask(-1, careful);
-    CHECK(answer.refused == (answer.citations.front().evidence < 0));
-  }
-  SECTION("a reader that was taught no refusal is never cut short") {
-    const Answer answer = ask(0, e.reader("careful", 1, 1));
-    CHECK_FALSE(answer.refused);
-    CHECK(answer.citations.front().evidence == 0);
-  }
 }
 
 TEST_CASE(
@@ -495,26 +348,6 @@ TEST_CASE("readers: eight asking threads and fifty swaps, every answer of exactl
   clients.clear();
   CHECK(wrong == 0);
   CHECK(asked > 8);
-}
-
-TEST_CASE("readers: an answer below the configured confidence is withheld, streamed or not",
-          "[service][readers]") {
-  ReadEngine e;
-  e.configuration.reader.refuse_below = 1;
-  e.start();
-  publish(*e.engine, kHarbours);
-  e.engine->readers().load(e.reader("first", 1, 1));
-  std::string streamed;
-  const Answer answer = e.engine->ask(ask_for("piers of Oslo"), [&](std::string_view piece) {
-    streamed += piece;
-    return true;
-  });
-  CHECK(answer.refused);
-  CHECK(answer.text == "I do not find this in what I have read");
-  CHECK(streamed == answer.text);
-  CHECK(answer.confidence < 1);
-  CHECK_FALSE(answer.citations.empty());
-  CHECK_FALSE(e.ask("none").refused);
 }
 
 }  // namespace alluvium::tests

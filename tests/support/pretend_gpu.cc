@@ -1,5 +1,6 @@
 #include "support/pretend_gpu.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -76,8 +77,8 @@ class Memory {
   }
 
  private:
-  static constexpr std::size_t kBytes = std::size_t{1}
-                                        << 33;  // of address space: pages come when written
+  // Of address space: pages come when they are written.
+  static constexpr std::size_t kBytes = std::size_t{8} << 30;
 
   static std::byte* map(int file, int protection) {
     void* at = mmap(nullptr, kBytes, protection, MAP_SHARED | MAP_NORESERVE, file, 0);
@@ -129,12 +130,16 @@ at::Tensor opened(const at::Tensor& t) {
              : at::from_blob(memory().opened(t.const_data_ptr()), t.sizes(), t.strides(), options);
 }
 
+at::Tensor make_there(at::IntArrayRef size, at::ScalarType dtype,
+                      std::optional<at::MemoryFormat> format = {}) {
+  return at::detail::empty_generic(
+      size, &allocator(), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), dtype, format);
+}
+
 at::Tensor make_empty(at::IntArrayRef size, std::optional<at::ScalarType> dtype,
                       std::optional<at::Layout>, std::optional<at::Device>, std::optional<bool>,
                       std::optional<at::MemoryFormat> format) {
-  return at::detail::empty_generic(size, &allocator(),
-                                   c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
-                                   c10::dtype_or_default(dtype), format);
+  return make_there(size, c10::dtype_or_default(dtype), format);
 }
 
 at::Tensor make_empty_strided(at::IntArrayRef size, at::IntArrayRef stride,
@@ -152,8 +157,7 @@ at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool) {
 
 const at::Tensor& resize_in_place(const at::Tensor& t, at::IntArrayRef size,
                                   std::optional<at::MemoryFormat>) {
-  const at::Tensor fresh = at::detail::empty_generic(
-      size, &allocator(), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), t.scalar_type(), {});
+  const at::Tensor fresh = make_there(size, t.scalar_type());
   auto* impl = t.unsafeGetTensorImpl();
   if (fresh.nbytes() > t.storage().nbytes()) {
     impl->set_storage_keep_dtype(fresh.storage());
@@ -186,11 +190,7 @@ class OpenedCall {
     if (value.isTensor()) {
       value = open(value.toTensor());
     } else if (value.isTensorList()) {
-      c10::List<at::Tensor> list = value.toTensorList().copy();
-      for (std::size_t i = 0; i < list.size(); ++i) {
-        list[i] = open(list.get(i));
-      }
-      value = list;
+      value = each(value, [&](const at::Tensor& t) { return open(t); });
     } else if (value.isOptionalTensorList()) {
       c10::List<std::optional<at::Tensor>> list = value.toOptionalTensorList().copy();
       for (std::size_t i = 0; i < list.size(); ++i) {
@@ -216,15 +216,20 @@ class OpenedCall {
     if (value.isTensor() && value.toTensor().defined()) {
       value = close(value.toTensor());
     } else if (value.isTensorList()) {
-      c10::List<at::Tensor> list = value.toTensorList().copy();
-      for (std::size_t i = 0; i < list.size(); ++i) {
-        list[i] = close(list.get(i));
-      }
-      value = list;
+      value = each(value, [&](const at::Tensor& t) { return close(t); });
     }
   }
 
  private:
+  template <class Change>
+  static c10::List<at::Tensor> each(const c10::IValue& value, Change change) {
+    c10::List<at::Tensor> list = value.toTensorList().copy();
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      list[i] = change(list.get(i));
+    }
+    return list;
+  }
+
   at::Tensor open(const at::Tensor& t) {
     on_cpu_ |= t.defined() && t.device().is_cpu() && t.dim() > 0;
     if (!t.defined() || !is_pretended(t)) {
@@ -240,10 +245,7 @@ class OpenedCall {
         return open.sizes() == original.sizes() ? original : copy_from_and_resize(open, original);
       }
     }
-    const at::Tensor there = at::detail::empty_generic(
-        t.sizes(), &allocator(), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
-        t.scalar_type(), {});
-    return copy_from(t, there, false);
+    return copy_from(t, make_there(t.sizes(), t.scalar_type()), false);
   }
 
   std::string name_;
