@@ -30,8 +30,8 @@ TEST_CASE("segments: records come back and stand on 64-byte borders", "[memory_b
   segments.sync();
   CHECK(first == RecordPlace{1, 64, 100});
   CHECK(second == RecordPlace{1, 192, 64});
-  CHECK(segments.read(first) == record_of('a', 100));
-  CHECK(segments.read(second) == record_of('b', 64));
+  CHECK((segments.read(first) == record_of('a', 100)));
+  CHECK((segments.read(second) == record_of('b', 64)));
   CHECK(segments.sizes() == std::map<int64_t, uint64_t>{{1, 256}});
 }
 
@@ -63,11 +63,11 @@ TEST_CASE("segments: opening cuts a torn tail and removes files without a live r
   segments.recover({{1, kept.offset + kept.bytes}});
   CHECK(std::filesystem::file_size(directory / "memories/000001.seg") == 192);
   CHECK_FALSE(std::filesystem::exists(directory / "memories/000002.seg"));
-  CHECK(segments.read(kept) == record_of('a', 100));
+  CHECK((segments.read(kept) == record_of('a', 100)));
   // The number of the removed file is not used again; the space after the live record is.
   segments.append(record_of('n', 5));
   segments.sync();
-  CHECK(segments.read(kept) == record_of('a', 100));
+  CHECK((segments.read(kept) == record_of('a', 100)));
 }
 
 TEST_CASE("segments: a full disk leaves earlier records and the place of the next",
@@ -83,8 +83,8 @@ TEST_CASE("segments: a full disk leaves earlier records and the place of the nex
   const RecordPlace second = segments.append(record_of('c', 100));
   segments.sync();
   CHECK(second.offset == 192);
-  CHECK(segments.read(first) == record_of('a', 100));
-  CHECK(segments.read(second) == record_of('c', 100));
+  CHECK((segments.read(first) == record_of('a', 100)));
+  CHECK((segments.read(second) == record_of('c', 100)));
 }
 
 TEST_CASE("segments: a file that could not be synced takes no more records",
@@ -110,7 +110,7 @@ TEST_CASE("segments: rewinding gives the space of later records back", "[memory_
   CHECK(segments.append(record_of('c', 200)).segment == 2);
   segments.rewind(mark);  // the newer file is empty again, the older one has lost nothing it needs
   CHECK(segments.append(record_of('d', 10)) == RecordPlace{2, 64, 10});
-  CHECK(segments.read(first) == record_of('a', 64));
+  CHECK((segments.read(first) == record_of('a', 64)));
 }
 
 TEST_CASE("segments: missing bytes are a corruption, not a crash", "[memory_bank][segments]") {

@@ -52,8 +52,8 @@ TEST_CASE("full disk: a batch whose records do not fit changes nothing and goes 
   CHECK(store.pending_log(0, 10).size() == 2);
 
   files.faults = {};
-  CHECK(store.commit(deposits) ==
-        std::vector<CommitOutcome>{CommitOutcome::stored, CommitOutcome::stored});
+  CHECK((store.commit(deposits) ==
+         std::vector<CommitOutcome>{CommitOutcome::stored, CommitOutcome::stored}));
   CHECK(store.pending_log(0, 10).empty());
   CHECK(store.verify().empty());
   const int64_t chunk = store.chunks(store.find("default", "b")->row).at(0).row;

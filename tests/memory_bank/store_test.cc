@@ -131,9 +131,9 @@ TEST_CASE("store: several versions in one batch are taken in order", "[memory_ba
   const std::vector<Deposit> deposits = {
       make_deposit(make_document("a", 1, "one")), make_deposit(make_document("a", 3, "three")),
       make_deposit(make_document("a", 2, "two")), make_deposit(make_document("b", 1, "other"))};
-  CHECK(store->commit(deposits) ==
-        std::vector<CommitOutcome>{CommitOutcome::stored, CommitOutcome::stored,
-                                   CommitOutcome::stale, CommitOutcome::stored});
+  CHECK((store->commit(deposits) ==
+         std::vector<CommitOutcome>{CommitOutcome::stored, CommitOutcome::stored,
+                                    CommitOutcome::stale, CommitOutcome::stored}));
   CHECK(store->read_document("default", "a")->text == "three");
   const int64_t row = store->find("default", "a")->row;
   const auto memory = store->load_memory(store->chunks(row).at(0).row, bank_fingerprint());
