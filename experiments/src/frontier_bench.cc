@@ -47,10 +47,10 @@ int run_frontier_bench(const std::vector<std::string>& arguments) {
   app.add_option("--questions", options.questions, "JSON lines: id, question, answers, doc_id")
       ->required();
   app.add_option("--grid", grid, "presets, small, full, or none (--setting alone)");
-  app.add_option(
-      "--setting", extra,
-      "one more: preset=,keep=,observer=,budget=,key_bits=,value_bits=,key_channels=,"
-      "boundary_bits=,key_group=,scale_bits=,merge=,residual_rank=,entropy=; repeatable");
+  app.add_option("--setting", extra,
+                 "one more: preset=,keep=,observer=,budget=,key_bits=,value_bits=,key_channels=,"
+                 "boundary_bits=,key_group=,scale_bits=,merge=,residual_rank=,"
+                 "tail_bits=,quantiser=,entropy=; repeatable");
   app.add_option("--reader", readers,
                  "none or an adapter's directory; every setting is asked with each")
       ->delimiter(',');

@@ -56,6 +56,18 @@ FrontierSetting with_residual(FrontierSetting setting, int64_t rank) {
   return setting;
 }
 
+FrontierSetting with_tail(FrontierSetting setting, int64_t bits) {
+  setting.options.tail_bits = bits;
+  setting.name += fmt::format(", the rest in {} bits", bits);
+  return setting;
+}
+
+FrontierSetting of_cachegen(FrontierSetting setting) {
+  setting.options.quantiser = "cachegen";
+  setting.name += ", cachegen";
+  return setting;
+}
+
 FrontierSetting coding(FrontierSetting setting, const std::string& entropy) {
   setting.options.entropy = entropy;
   setting.name += ", " + entropy;
@@ -103,8 +115,9 @@ std::vector<FrontierSetting> frontier_grid(const std::string& grid) {
     settings.push_back(kv(keep, 0, "repeat", "d2o"));
     settings.push_back(kv(keep, 0, "h2o", "d2o"));  // as in its source
     settings.push_back(kv(keep, 0, "random", "uniform"));
-    settings.push_back(merging(kv(keep, 0), "neighbours"));
-    settings.push_back(merging(kv(keep, 0), "compensation"));
+    for (const char* merge : {"values", "neighbours", "d2o", "ems", "compensation"}) {
+      settings.push_back(merging(kv(keep, 0), merge));
+    }
     settings.push_back(pruning(kv(keep, 0), 0.6));  // as in its source
     settings.push_back(kv(keep, 4));
   }
@@ -114,6 +127,12 @@ std::vector<FrontierSetting> frontier_grid(const std::string& grid) {
   for (const auto& [keys, values] : {std::pair{8, 4}, {4, 4}, {3, 3}, {4, 2}, {2, 2}}) {
     settings.push_back(kv(1, keys, "repeat", "global", values));
   }
+  settings.push_back(with_tail(kv(0.3, 8, "repeat", "global", 4), 2));  // MiKV
+  settings.push_back(with_tail(kv(0.2, 4), 2));
+  settings.push_back(with_tail(kv(0.6, 4, "zipcache", "uniform"), 2));  // as in its source
+  settings.push_back(of_cachegen(kv(1, 8)));
+  settings.push_back(of_cachegen(kv(1, 4)));
+  settings.push_back(coding(of_cachegen(kv(1, 4)), "rans"));
   for (const int64_t rank : {2, 4}) {
     settings.push_back(with_residual(kv(1, 4), rank));
     settings.push_back(with_residual(kv(1, 2), rank));
@@ -164,6 +183,10 @@ FrontierSetting parse_frontier_setting(const std::string& text) {
       options.merge = value;
     } else if (key == "residual_rank") {
       options.residual_rank = static_cast<int64_t>(number(key, value));
+    } else if (key == "tail_bits") {
+      options.tail_bits = static_cast<int64_t>(number(key, value));
+    } else if (key == "quantiser") {
+      options.quantiser = value;
     } else if (key == "entropy") {
       options.entropy = value;
     } else {

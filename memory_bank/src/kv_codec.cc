@@ -59,7 +59,7 @@ class StagedKvCodec final : public CodecBase, public KvStages {
       observer_ = make_observer(
           settings_.observer, {.decoder = decoder(), .tokenizer = tokenizer(), .prefix = prefix()});
     }
-    if (settings_.merge == "compensation") {
+    if (merges_rotated(settings_.merge)) {
       rope_.emplace(rope_of(decoder()));
     }
   }
@@ -116,13 +116,16 @@ class StagedKvCodec final : public CodecBase, public KvStages {
       memory.values = as_it_is(reading.values);
       return memory;
     }
-    const MergedRows rows = merge_rows(settings_.merge, reading.keys, reading.values, kept);
+    const MergedRows rows =
+        merge_rows(settings_.merge, reading.keys, reading.values, kept,
+                   {.scores = reading.rows.scores, .rope = rope_ ? &*rope_ : nullptr});
     const auto storable = [&](const at::Tensor& captured) {
       return settings_.quantised() ? captured : as_it_is(captured);  // store_kv() checks the former
     };
     auto stored = std::make_shared<const StoredKv>(store_kv(
         storable(rows.keys), storable(rows.values), kept, type_, settings_,
-        rope_ ? compensate(reading.keys, reading.values, kept, *rope_) : CompensationRows{},
+        settings_.merge == "compensation" ? compensate(reading.keys, reading.values, kept, *rope_)
+                                          : CompensationRows{},
         channels_of(rows.keys, reading, kept)));
     // What attention will see is what the record gives.
     load_kv(*stored, layers_of(*stored), memory);
@@ -235,7 +238,7 @@ class StagedKvCodec final : public CodecBase, public KvStages {
   const at::ScalarType type_;
   const PositionScheme scheme_;
   std::unique_ptr<Observer> observer_;
-  std::optional<backbone::Rope> rope_;  // where evicted rows are compensated for
+  std::optional<backbone::Rope> rope_;  // where evicted rows merge by their rotated keys
 };
 
 }  // namespace

@@ -17,7 +17,7 @@ namespace alluvium::memory_bank {
 namespace {
 
 constexpr std::array<char, 4> kMagic = {'A', 'K', 'V', 'M'};
-constexpr uint16_t kVersion = 4;
+constexpr uint16_t kVersion = 5;
 constexpr uint16_t kOldest = 2;        // what this build still reads, and writes where it suffices
 constexpr uint16_t kEvicted = 1;       // flag: sections begin with bit maps of kept rows
 constexpr uint16_t kNarrowScales = 2;  // flag, from version 3: scales and minima in 8 bits
@@ -25,6 +25,8 @@ constexpr uint16_t kCoded = 4;         // flag, from version 4: the directory na
 constexpr uint16_t kCompensated = 8;   // flag, from version 4: sections end with compensation rows
 constexpr uint16_t kFewerChannels = 16;  // flag, from version 4: keys of some channels
 constexpr uint16_t kResidual = 32;       // flag, from version 4: factors of residuals behind codes
+constexpr uint16_t kTail = 64;           // flag, from version 5: evicted rows in few bits
+constexpr uint16_t kRowKeys = 128;       // flag, from version 5: a key's scales are a row's
 constexpr std::size_t kAlignment = 64;
 
 enum class StoredType : uint8_t { f32 = 1, f16 = 2, bf16 = 3 };
@@ -46,7 +48,8 @@ struct Header {
   uint32_t id_bytes;  // of all token ids
   uint64_t record_bytes;
   uint16_t residual_rank;  // when kResidual is set
-  uint8_t reserved[14];
+  uint8_t tail_bits;       // when kTail is set
+  uint8_t reserved[13];
   uint32_t payload_crc;  // of everything after the header
   uint32_t header_crc;   // of the header up to here
 };
@@ -126,7 +129,8 @@ struct Layout {
 uint16_t known_flags(uint16_t version) {
   return static_cast<uint16_t>(
       kEvicted | (version >= 3 ? kNarrowScales : 0) |
-      (version >= 4 ? kCoded | kCompensated | kFewerChannels | kResidual : 0));
+      (version >= 4 ? kCoded | kCompensated | kFewerChannels | kResidual : 0) |
+      (version >= 5 ? kTail | kRowKeys : 0));
 }
 
 uint16_t flags_of(const StoredKv& stored) {
@@ -136,7 +140,8 @@ uint16_t flags_of(const StoredKv& stored) {
   return static_cast<uint16_t>(
       (stored.everything ? 0 : kEvicted) | (stored.scale_bits == 8 ? kNarrowScales : 0) |
       (coded ? kCoded : 0) | (stored.compensated ? kCompensated : 0) |
-      (stored.fewer_channels ? kFewerChannels : 0) | (stored.residual_rank > 0 ? kResidual : 0));
+      (stored.fewer_channels ? kFewerChannels : 0) | (stored.residual_rank > 0 ? kResidual : 0) |
+      (stored.tail_bits > 0 ? kTail : 0) | (stored.row_keys ? kRowKeys : 0));
 }
 
 /// The oldest that knows the flags, so that older builds read what they can.
@@ -164,6 +169,10 @@ Header read_header(std::span<const std::byte> record) {
   require(header.record_bytes == record.size(), "its length is not the one in its header");
   require((header.flags & kCompensated) == 0 || (header.flags & kEvicted) != 0,
           "it compensates for rows and has lost none");
+  require((header.flags & kTail) == 0 ||
+              ((header.flags & kEvicted) != 0 && (header.flags & kCompensated) == 0 &&
+               (header.tail_bits == 2 || header.tail_bits == 3 || header.tail_bits == 4)),
+          "its tail is none");
   return header;
 }
 
@@ -180,7 +189,8 @@ void check_counts(const Header& header) {
   const uint64_t fold = (header.flags & kCoded) != 0 ? kMostFold : 1;
   const uint64_t most = 4 * fold * header.record_bytes;
   uint64_t product = 1;
-  const uint64_t rows = (header.flags & kEvicted) != 0 ? 1 : header.tokens;
+  const bool loses = (header.flags & kEvicted) != 0 && (header.flags & kTail) == 0;
+  const uint64_t rows = loses ? 1 : header.tokens;
   for (const uint64_t count :
        {rows, uint64_t{header.layers}, uint64_t{header.kv_heads}, uint64_t{header.head_dim}}) {
     require(count > 0 && product <= most / count, "its shape exceeds its length");
@@ -273,6 +283,7 @@ std::vector<std::byte> encode_record(const Memory& memory) {
   header.type = stored_type(stored.type);
   header.id_width = narrow ? sizeof(uint16_t) : sizeof(backbone::TokenId);
   header.residual_rank = static_cast<uint16_t>(stored.residual_rank);
+  header.tail_bits = static_cast<uint8_t>(stored.tail_bits);
   header.key_group = static_cast<uint16_t>(stored.key_group);
   header.id_bytes = header.tokens * header.id_width;
   const Layout layout(header.id_bytes, header.layers);
@@ -328,6 +339,8 @@ Memory decode_record(std::span<const std::byte> record) {
   stored.everything = (header.flags & kEvicted) == 0;
   stored.compensated = (header.flags & kCompensated) != 0;
   stored.fewer_channels = (header.flags & kFewerChannels) != 0;
+  stored.tail_bits = (header.flags & kTail) != 0 ? header.tail_bits : 0;
+  stored.row_keys = (header.flags & kRowKeys) != 0;
   load_kv(stored, layers, memory);
   return memory;
 }

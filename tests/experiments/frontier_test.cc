@@ -179,6 +179,10 @@ TEST_CASE("bench frontier: settings by name", "[experiments][frontier]") {
       experiments::parse_frontier_setting("preset=tiny,entropy=rans,residual_rank=4");
   CHECK(coded.options.entropy == "rans");
   CHECK(coded.options.residual_rank == 4);
+  const auto mixed =
+      experiments::parse_frontier_setting("preset=default,tail_bits=2,quantiser=cachegen");
+  CHECK(mixed.options.tail_bits == 2);
+  CHECK(mixed.options.quantiser == "cachegen");
   CHECK_THROWS_AS(experiments::parse_frontier_setting("entropy=gzip"), InvalidArgument);
   CHECK_THROWS_AS(experiments::parse_frontier_setting("keep"), InvalidArgument);
   CHECK_THROWS_AS(experiments::parse_frontier_setting("kept=0.3"), InvalidArgument);

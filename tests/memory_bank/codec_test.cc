@@ -218,7 +218,11 @@ TEST_CASE("codecs: every part of the fingerprint changes it, load-time settings 
   CHECK(differs([](CodecOptions& o) { o.residual_rank = 4; }));
   CHECK(differs([](CodecOptions& o) { o.entropy = "zstd"; }));
   CHECK(differs([](CodecOptions& o) { o.entropy = "rans"; }));
-  CHECK(differs([](CodecOptions& o) { o.merge = "compensation"; }));
+  CHECK(differs([](CodecOptions& o) { o.tail_bits = 2; }));
+  CHECK(differs([](CodecOptions& o) { o.quantiser = "cachegen"; }));
+  for (const char* merge : {"neighbours", "d2o", "ems", "compensation"}) {
+    CHECK(differs([&](CodecOptions& o) { o.merge = merge; }));
+  }
   CHECK_FALSE(differs([](CodecOptions& o) {
     o.observer = "repeat";
     o.budget = "global";

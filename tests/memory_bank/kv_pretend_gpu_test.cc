@@ -56,13 +56,13 @@ TEST_CASE("kv: on a pretended GPU every part of the codec does", "[memory_bank][
     return;
   }
   SECTION("presets") { options.preset = GENERATE("lossless", "safe", "default"); }
-  SECTION("neighbours merged") {
+  SECTION("evicted rows merged") {
     options.keep = 0.4;
-    options.merge = "neighbours";
+    options.merge = GENERATE("values", "neighbours", "d2o", "ems", "compensation");
   }
-  SECTION("evicted rows compensated for") {
-    options.keep = 0.4;
-    options.merge = "compensation";
+  SECTION("evicted rows in few bits") {
+    options.preset = "default";
+    options.tail_bits = 2;
   }
   SECTION("fewer key channels") { options.key_channels = 0.5; }
   check_alike(there, on_cpu, "kv", options);

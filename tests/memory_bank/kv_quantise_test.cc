@@ -25,10 +25,11 @@ Bytes quantised_keys(const std::vector<float>& keys, int64_t rows, int64_t group
   return bytes;
 }
 
-Bytes quantised_values(const std::vector<float>& values, int64_t rows, int64_t bits) {
+Bytes quantised_values(const std::vector<float>& values, int64_t rows, int64_t bits,
+                       Quantiser quantiser = Quantiser::minmax) {
   const int64_t channels = static_cast<int64_t>(values.size()) / rows;
   Bytes bytes(value_bytes(rows, channels, bits, 16));
-  quantise_values(values.data(), rows, channels, bits, 16, bytes.data());
+  quantise_values(values.data(), rows, channels, bits, 16, bytes.data(), quantiser);
   return bytes;
 }
 
@@ -110,6 +111,29 @@ TEST_CASE("quantise: a value row by hand, two codes a byte, the first in the low
   for (std::size_t i = 0; i < 4; ++i) {
     CHECK_THAT(back[i], WithinAbs(expected[i], 1e-3));
   }
+}
+
+// kv_memory.md, vector V5: x = (1, -2, 0.5, 4) with 16 bins (M = 7) and with 32 (M = 15).
+TEST_CASE("quantise: a row of cachegen by hand", "[memory_bank][kv][quantise]") {
+  struct Vector {
+    int64_t bits;
+    std::vector<int> codes;
+    std::vector<double> decoded;
+  };
+  const Vector vector = GENERATE(Vector{4, {9, 4, 8, 14}, {1.142857, -1.714286, 0.571429, 4}},
+                                 Vector{5, {19, 8, 17, 30}, {1.066667, -1.866667, 0.533333, 4}});
+  CAPTURE(vector.bits);
+  const Bytes bytes = quantised_values({1, -2, 0.5F, 4}, 1, vector.bits, Quantiser::cachegen);
+  std::vector<uint8_t> codes(4);
+  unpack_codes(bytes.data() + 4, 4, vector.bits, codes.data());
+  const auto back = decoded_values(bytes, 1, 4, vector.bits);
+  for (std::size_t i = 0; i < 4; ++i) {
+    CAPTURE(i);
+    CHECK(static_cast<int>(codes[i]) == vector.codes[i]);
+    CHECK_THAT(back[i], WithinAbs(vector.decoded[i], 3e-3));  // scale and minimum are float16
+  }
+  const Bytes nothing = quantised_values({0, 0, 0}, 1, 4, Quantiser::cachegen);
+  CHECK(decoded_values(nothing, 1, 3, 4) == std::vector<float>{0, 0, 0});
 }
 
 TEST_CASE("quantise: codes stand bit after bit, the first lowest, each row on bytes of its own",

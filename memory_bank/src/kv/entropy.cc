@@ -30,7 +30,7 @@ std::vector<std::byte> rans_coded(const SectionShape& shape, std::span<const int
                                   std::span<const HeadChannels> channels,
                                   std::span<const std::byte> section) {
   const auto lead = section.first(lead_bytes(shape, channels));
-  const auto tail = section.last(tail_bytes(shape));
+  const auto end = section.last(end_bytes(shape));
   std::vector<std::byte> out(lead.begin(), lead.end());
   Planes planes = empty_planes(shape, counts, channels);
   split_section(shape, counts, channels, section.data() + lead.size(), planes);
@@ -49,7 +49,7 @@ std::vector<std::byte> rans_coded(const SectionShape& shape, std::span<const int
     out.insert(out.end(), size, size + sizeof(bytes));
     out.insert(out.end(), coded.begin(), coded.end());
   }
-  out.insert(out.end(), tail.begin(), tail.end());
+  out.insert(out.end(), end.begin(), end.end());
   return out;
 }
 
@@ -87,7 +87,7 @@ std::vector<std::byte> rans_plain(const SectionShape& shape, std::span<const std
     }
     coded = coded.subspan(bytes);
   }
-  require(coded.size() == tail_bytes(shape), "a coded section has another length than its planes");
+  require(coded.size() == end_bytes(shape), "a coded section has another length than its planes");
   std::copy_backward(coded.begin(), coded.end(), section.end());
   join_section(shape, counts, channels, planes, section.data() + lead);
   return section;
@@ -102,7 +102,8 @@ const std::vector<std::string>& entropy_names() {
 
 EntropyCoder parse_entropy(const std::string& name) {
   const auto found = std::find(entropy_names().begin(), entropy_names().end(), name);
-  ALLUVIUM_CHECK(found != entropy_names().end(), "codec.entropy must be one of {}, got '{}'",
+  ALLUVIUM_CHECK(found != entropy_names().end(),
+                 "codec.entropy must be one of preset, {}, got '{}'",
                  fmt::join(entropy_names(), ", "), name);
   return static_cast<EntropyCoder>(found - entropy_names().begin());
 }

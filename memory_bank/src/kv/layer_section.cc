@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <utility>
 
 #include <c10/util/BFloat16.h>
@@ -10,9 +11,7 @@
 
 #include "alluvium/core/error.h"
 #include "kv/compensation.h"
-#include "kv/quantise.h"
 #include "kv/record_check.h"
-#include "kv/residual.h"
 
 namespace alluvium::memory_bank {
 namespace {
@@ -25,32 +24,6 @@ std::size_t mask_bytes(const SectionShape& shape) { return code_bytes(shape.head
 
 std::size_t channel_bytes(const SectionShape& shape, const HeadChannels& channels) {
   return mask_bytes(shape) + channels.constant.size() * sizeof(c10::Half);
-}
-
-std::size_t plain_bytes(const SectionShape& shape, int64_t rows, int64_t width) {
-  return static_cast<std::size_t>(rows * width) * at::elementSize(shape.type);
-}
-
-/// Of scales and codes.
-std::size_t quantised_key_bytes(const SectionShape& shape, int64_t rows, int64_t width) {
-  return key_bytes(rows, width, shape.key_group, shape.key_bits, shape.scale_bits);
-}
-
-std::size_t quantised_value_bytes(const SectionShape& shape, int64_t rows) {
-  return value_bytes(rows, shape.head_dim, shape.value_bits, shape.scale_bits);
-}
-
-std::size_t head_key_bytes(const SectionShape& shape, int64_t rows, int64_t width) {
-  return shape.key_bits > kWidestCode ? plain_bytes(shape, rows, width)
-                                      : quantised_key_bytes(shape, rows, width) +
-                                            residual_bytes(rows, width, shape.residual_rank);
-}
-
-std::size_t head_value_bytes(const SectionShape& shape, int64_t rows) {
-  return shape.value_bits > kWidestCode
-             ? plain_bytes(shape, rows, shape.head_dim)
-             : quantised_value_bytes(shape, rows) +
-                   residual_bytes(rows, shape.head_dim, shape.residual_rank);
 }
 
 void set_bits(std::span<const int64_t> places, std::byte* map) {
@@ -116,71 +89,143 @@ void widen(const T* rows, int64_t count, int64_t head_dim, const HeadChannels& c
   }
 }
 
+/// Of one part, main or tail; `from` and both outputs go past it.
 template <class T>
-void dequantise_keys_of(const SectionShape& shape, const std::byte* from, int64_t rows,
-                        int64_t width, T* keys) {
-  dequantise_keys(from, rows, width, shape.key_group, shape.key_bits, shape.scale_bits, keys);
-}
-
-template <class T>
-void dequantise_values_of(const SectionShape& shape, const std::byte* from, int64_t rows,
-                          T* values) {
-  dequantise_values(from, rows, shape.head_dim, shape.value_bits, shape.scale_bits, values);
-}
-
-/// Dequantises rows and adds their residual before they are rounded to T.
-template <class T, class Dequantise>
-void with_residual(const std::byte* factors, int64_t rows, int64_t width, int64_t rank,
-                   const Dequantise& dequantise, T* out) {
-  if (rank == 0) {
-    dequantise(out);
-    return;
-  }
-  std::vector<float> exact(static_cast<std::size_t>(rows * width));
-  dequantise(exact.data());
-  add_residual(factors, rows, width, rank, exact.data());
-  std::copy(exact.begin(), exact.end(), out);
-}
-
-template <class T>
-void decode_keys(const SectionShape& shape, const std::byte* from, int64_t rows, int64_t width,
-                 T* keys) {
-  if (shape.key_bits > kWidestCode) {
-    std::memcpy(keys, from, plain_bytes(shape, rows, width));
-  } else {
-    with_residual(
-        from + quantised_key_bytes(shape, rows, width), rows, width, shape.residual_rank,
-        [&](auto* out) { dequantise_keys_of(shape, from, rows, width, out); }, keys);
-  }
-}
-
-template <class T>
-void decode_as(const SectionShape& shape, const std::byte* from, std::span<const int64_t> counts,
-               std::span<const HeadChannels> channels, T* keys, T* values) {
+void decode_part(const SectionShape& shape, std::span<const int64_t> counts,
+                 std::span<const HeadChannels> channels, const std::byte*& from, T* keys,
+                 T* values) {
   for (std::size_t h = 0; h < counts.size(); ++h) {
-    const int64_t rows = counts[h];
-    const int64_t width = width_of(shape, channels, h);
-    if (width == shape.head_dim) {
-      decode_keys(shape, from, rows, width, keys);
+    const HeadNumbers numbers = keys_of(shape, counts[h], width_of(shape, channels, h));
+    if (numbers.width == shape.head_dim) {
+      decode_head(numbers, from, keys);
     } else {
-      std::vector<T> narrow_rows(static_cast<std::size_t>(rows * width));
-      decode_keys(shape, from, rows, width, narrow_rows.data());
-      widen(narrow_rows.data(), rows, shape.head_dim, channels[h], keys);
+      std::vector<T> narrow_rows(static_cast<std::size_t>(numbers.rows * numbers.width));
+      decode_head(numbers, from, narrow_rows.data());
+      widen(narrow_rows.data(), numbers.rows, shape.head_dim, channels[h], keys);
     }
-    from += head_key_bytes(shape, rows, width);
-    keys += rows * shape.head_dim;
+    from += bytes_of(numbers);
+    keys += numbers.rows * shape.head_dim;
   }
   for (const int64_t rows : counts) {
-    if (shape.value_bits > kWidestCode) {
-      std::memcpy(values, from, plain_bytes(shape, rows, shape.head_dim));
-    } else {
-      with_residual(
-          from + quantised_value_bytes(shape, rows), rows, shape.head_dim, shape.residual_rank,
-          [&](auto* out) { dequantise_values_of(shape, from, rows, out); }, values);
-    }
-    from += head_value_bytes(shape, rows);
+    const HeadNumbers numbers = values_of(shape, rows);
+    decode_head(numbers, from, values);
+    from += bytes_of(numbers);
     values += rows * shape.head_dim;
   }
+}
+
+/// Rows of a head at `kept`, rising, and its others in between, as they stand in the text.
+template <class T>
+void weave(const T* main, const T* tail, std::span<const int64_t> kept, int64_t tokens,
+           int64_t head_dim, T* out) {
+  auto next = kept.begin();
+  for (int64_t token = 0; token < tokens; ++token, out += head_dim) {
+    const bool is_main = next != kept.end() && *next == token;
+    const T*& from = is_main ? main : tail;
+    next += is_main ? 1 : 0;
+    std::copy_n(from, head_dim, out);
+    from += head_dim;
+  }
+}
+
+template <class T>
+void decode_as(const SectionShape& shape, std::span<const std::byte> section,
+               std::span<const int64_t> counts, std::span<const HeadChannels> channels, T* keys,
+               T* values) {
+  const std::byte* from = section.data() + lead_bytes(shape, channels);
+  if (shape.tail_bits == 0) {
+    decode_part(shape, counts, channels, from, keys, values);
+    return;
+  }
+  struct Part {
+    std::vector<T> keys;
+    std::vector<T> values;
+  };
+  const auto decoded = [&](const SectionShape& part, std::span<const int64_t> rows) {
+    const auto numbers = static_cast<std::size_t>(
+        std::accumulate(rows.begin(), rows.end(), int64_t{0}) * shape.head_dim);
+    Part out{std::vector<T>(numbers), std::vector<T>(numbers)};
+    decode_part(part, rows, channels, from, out.keys.data(), out.values.data());
+    return out;
+  };
+  const std::vector<int64_t> others = tail_counts(shape, counts);
+  const Part main = decoded(shape, counts);
+  const Part tail = decoded(tail_of(shape), others);
+  std::vector<int64_t> checked;
+  std::vector<int64_t> positions;
+  read_kept_rows(shape, section, checked, positions);
+  int64_t first = 0;
+  int64_t first_other = 0;
+  for (std::size_t h = 0; h < counts.size(); ++h) {
+    const auto kept = std::span<const int64_t>(positions).subspan(
+        static_cast<std::size_t>(first), static_cast<std::size_t>(counts[h]));
+    const int64_t at = first * shape.head_dim;
+    const int64_t other = first_other * shape.head_dim;
+    weave(main.keys.data() + at, tail.keys.data() + other, kept, shape.tokens, shape.head_dim,
+          keys);
+    weave(main.values.data() + at, tail.values.data() + other, kept, shape.tokens, shape.head_dim,
+          values);
+    first += counts[h];
+    first_other += others[h];
+    keys += shape.tokens * shape.head_dim;
+    values += shape.tokens * shape.head_dim;
+  }
+}
+
+/// The tokens that `positions` of each head leave out, one head after the other.
+std::vector<int64_t> other_positions(const SectionShape& shape, std::span<const int64_t> counts,
+                                     std::span<const int64_t> positions) {
+  std::vector<int64_t> others;
+  auto kept = positions.begin();
+  for (const int64_t rows : counts) {
+    const auto end = kept + rows;
+    for (int64_t token = 0; token < shape.tokens; ++token) {
+      if (kept != end && *kept == token) {
+        ++kept;
+      } else {
+        others.push_back(token);
+      }
+    }
+  }
+  return others;
+}
+
+/// Of one part; returns where it ends.
+std::byte* encode_part(const SectionShape& shape, const at::Tensor& keys, const at::Tensor& values,
+                       std::span<const int64_t> counts, std::span<const int64_t> positions,
+                       std::span<const HeadChannels> channels, std::byte* out) {
+  const auto each_head = [&](const at::Tensor& tensor, auto&& write) {
+    std::size_t at = 0;
+    for (std::size_t h = 0; h < counts.size(); ++h) {
+      const auto rows = static_cast<std::size_t>(counts[h]);
+      write(gather(tensor[static_cast<int64_t>(h)], positions.subspan(at, rows)), h);
+      at += rows;
+    }
+  };
+  each_head(keys, [&](std::vector<std::byte> rows, std::size_t head) {
+    const HeadNumbers numbers = keys_of(shape, counts[head], width_of(shape, channels, head));
+    if (numbers.width < shape.head_dim) {
+      rows = narrow(rows, keys.element_size(), shape.head_dim, channels[head]);
+    }
+    encode_head(numbers, rows.data(), out);
+    out += bytes_of(numbers);
+  });
+  each_head(values, [&](const std::vector<std::byte>& rows, std::size_t head) {
+    const HeadNumbers numbers = values_of(shape, counts[head]);
+    encode_head(numbers, rows.data(), out);
+    out += bytes_of(numbers);
+  });
+  return out;
+}
+
+std::size_t part_bytes(const SectionShape& shape, std::span<const int64_t> counts,
+                       std::span<const HeadChannels> channels) {
+  std::size_t bytes = 0;
+  for (std::size_t h = 0; h < counts.size(); ++h) {
+    bytes += bytes_of(keys_of(shape, counts[h], width_of(shape, channels, h))) +
+             bytes_of(values_of(shape, counts[h]));
+  }
+  return bytes;
 }
 
 }  // namespace
@@ -198,16 +243,52 @@ std::size_t lead_bytes(const SectionShape& shape, std::span<const HeadChannels> 
   return bytes;
 }
 
-std::size_t tail_bytes(const SectionShape& shape) {
+HeadNumbers keys_of(const SectionShape& shape, int64_t rows, int64_t width) {
+  return {.rows = rows,
+          .width = width,
+          .bits = shape.key_bits,
+          .group = shape.row_keys ? 0 : shape.key_group,
+          .scale_bits = shape.scale_bits,
+          .residual_rank = shape.residual_rank,
+          .type = shape.type,
+          .quantiser = shape.quantiser};
+}
+
+HeadNumbers values_of(const SectionShape& shape, int64_t rows) {
+  return {.rows = rows,
+          .width = shape.head_dim,
+          .bits = shape.value_bits,
+          .scale_bits = shape.scale_bits,
+          .residual_rank = shape.residual_rank,
+          .type = shape.type,
+          .quantiser = shape.quantiser};
+}
+
+SectionShape tail_of(const SectionShape& shape) {
+  SectionShape tail = shape;
+  tail.key_bits = tail.value_bits = shape.tail_bits;
+  tail.residual_rank = 0;
+  return tail;
+}
+
+std::vector<int64_t> tail_counts(const SectionShape& shape, std::span<const int64_t> counts) {
+  std::vector<int64_t> others;
+  for (const int64_t rows : counts) {
+    others.push_back(shape.tokens - rows);
+  }
+  return others;
+}
+
+std::size_t end_bytes(const SectionShape& shape) {
   return shape.compensated ? compensation_bytes(shape.kv_heads, shape.head_dim) : 0;
 }
 
 std::size_t section_bytes(const SectionShape& shape, std::span<const int64_t> counts,
                           std::span<const HeadChannels> channels) {
-  std::size_t bytes = lead_bytes(shape, channels) + tail_bytes(shape);
-  for (std::size_t h = 0; h < counts.size(); ++h) {
-    bytes += head_key_bytes(shape, counts[h], width_of(shape, channels, h)) +
-             head_value_bytes(shape, counts[h]);
+  std::size_t bytes =
+      lead_bytes(shape, channels) + part_bytes(shape, counts, channels) + end_bytes(shape);
+  if (shape.tail_bits > 0) {
+    bytes += part_bytes(tail_of(shape), tail_counts(shape, counts), channels);
   }
   return bytes;
 }
@@ -235,52 +316,11 @@ std::vector<std::byte> encode_section(const SectionShape& shape, const at::Tenso
       out += sizeof(half);
     }
   }
-  const auto each_head = [&](const at::Tensor& tensor, auto&& write) {
-    std::size_t at = 0;
-    for (int64_t h = 0; h < shape.kv_heads; ++h) {
-      const int64_t rows = counts[static_cast<std::size_t>(h)];
-      std::vector<std::byte> gathered =
-          gather(tensor[h], positions.subspan(at, static_cast<std::size_t>(rows)));
-      at += static_cast<std::size_t>(rows);
-      write(std::move(gathered), rows, static_cast<std::size_t>(h));
-    }
-  };
-  const auto store_residual = [&](const std::vector<std::byte>& rows, int64_t count, int64_t width,
-                                  std::byte* factors, auto&& dequantise) {
-    if (shape.residual_rank > 0) {
-      std::vector<float> decoded(static_cast<std::size_t>(count * width));
-      dequantise(decoded.data());
-      write_residual(reinterpret_cast<const float*>(rows.data()), decoded.data(), count, width,
-                     shape.residual_rank, factors);
-    }
-  };
-  each_head(keys, [&](std::vector<std::byte> rows, int64_t count, std::size_t head) {
-    const int64_t width = width_of(shape, channels, head);
-    if (width < shape.head_dim) {
-      rows = narrow(rows, keys.element_size(), shape.head_dim, channels[head]);
-    }
-    if (shape.key_bits > kWidestCode) {
-      std::memcpy(out, rows.data(), rows.size());
-    } else {
-      quantise_keys(reinterpret_cast<const float*>(rows.data()), count, width, shape.key_group,
-                    shape.key_bits, shape.scale_bits, out);
-      store_residual(
-          rows, count, width, out + quantised_key_bytes(shape, count, width),
-          [&](float* decoded) { dequantise_keys_of(shape, out, count, width, decoded); });
-    }
-    out += head_key_bytes(shape, count, width);
-  });
-  each_head(values, [&](const std::vector<std::byte>& rows, int64_t count, std::size_t) {
-    if (shape.value_bits > kWidestCode) {
-      std::memcpy(out, rows.data(), rows.size());
-    } else {
-      quantise_values(reinterpret_cast<const float*>(rows.data()), count, shape.head_dim,
-                      shape.value_bits, shape.scale_bits, out);
-      store_residual(rows, count, shape.head_dim, out + quantised_value_bytes(shape, count),
-                     [&](float* decoded) { dequantise_values_of(shape, out, count, decoded); });
-    }
-    out += head_value_bytes(shape, count);
-  });
+  out = encode_part(shape, keys, values, counts, positions, channels, out);
+  if (shape.tail_bits > 0) {
+    encode_part(tail_of(shape), keys, values, tail_counts(shape, counts),
+                other_positions(shape, counts, positions), channels, out);
+  }
   return section;
 }
 
@@ -328,18 +368,17 @@ std::vector<HeadChannels> read_channels(const SectionShape& shape,
 void decode_section(const SectionShape& shape, std::span<const std::byte> section,
                     std::span<const int64_t> counts, std::span<const HeadChannels> channels,
                     void* keys, void* values) {
-  const std::byte* from = section.data() + lead_bytes(shape, channels);
   switch (shape.type) {
     case at::kFloat:
-      decode_as(shape, from, counts, channels, static_cast<float*>(keys),
+      decode_as(shape, section, counts, channels, static_cast<float*>(keys),
                 static_cast<float*>(values));
       return;
     case at::kHalf:
-      decode_as(shape, from, counts, channels, static_cast<c10::Half*>(keys),
+      decode_as(shape, section, counts, channels, static_cast<c10::Half*>(keys),
                 static_cast<c10::Half*>(values));
       return;
     case at::kBFloat16:
-      decode_as(shape, from, counts, channels, static_cast<c10::BFloat16*>(keys),
+      decode_as(shape, section, counts, channels, static_cast<c10::BFloat16*>(keys),
                 static_cast<c10::BFloat16*>(values));
       return;
     default:

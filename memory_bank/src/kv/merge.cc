@@ -17,6 +17,7 @@
 #include <ATen/ops/zeros_like.h>
 
 #include "alluvium/core/error.h"
+#include "kv/merge_alike.h"
 
 namespace alluvium::memory_bank {
 namespace {
@@ -141,13 +142,23 @@ std::vector<double> gaussian_weights(std::span<const double> squared_distances, 
   return weights;
 }
 
+bool merges_rotated(const std::string& merge) {
+  return merge == "compensation" || merge == "d2o" || merge == "ems";
+}
+
 MergedRows merge_rows(const std::string& merge, const at::Tensor& keys, const at::Tensor& values,
-                      const KeptRows& kept) {
+                      const KeptRows& kept, const MergeContext& context) {
   if (merge == "none" || merge == "compensation" || kept.everything()) {
     return {keys, values};
   }
   if (merge == "values") {
     return {keys, merge_values(keys.cpu(), values.cpu(), kept)};
+  }
+  if (merge == "d2o") {
+    return merge_d2o(keys.cpu(), values.cpu(), kept, *context.rope);
+  }
+  if (merge == "ems") {
+    return merge_ems(keys.cpu(), values.cpu(), kept, context.scores, *context.rope);
   }
   ALLUVIUM_CHECK(merge == "neighbours", "unknown merge '{}'", merge);
   return merge_neighbours(keys.cpu(), values.cpu(), kept);

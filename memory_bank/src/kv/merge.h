@@ -2,8 +2,8 @@
 //
 // Purpose: what an evicted row knew joins a kept one; positions and bytes stay as they are. values:
 //          its value joins that of the kept row whose key is most like its own, keys stay.
-//          neighbours: a run of rows with like keys becomes one row, key and value. (The word
-//          compensation leaves kept rows alone: compensation.h.)
+//          neighbours: a run of rows with like keys becomes one row, key and value. (d2o and ems merge
+//          rows wherever they stand: merge_alike.h. compensation leaves kept rows alone: compensation.h.)
 // Source : values: MergingPress (NVIDIA/kvpress): weight w = max(cos(k_e, k_t), 0) |v_e| / (|v_e| +
 //          |v_t|), v_t <- (v_t + sum w v_e) / (1 + sum w). After D2O (Wan et al., ICLR 2025) and EMS
 //          (2024). neighbours: KVMerger (Wang et al., 2024): consecutive rows whose adjacent keys are
@@ -24,6 +24,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "alluvium/backbone/rope.h"
 #include "alluvium/memory_bank/memory.h"
 
 namespace alluvium::memory_bank {
@@ -34,11 +35,20 @@ struct MergedRows {
   at::Tensor values;
 };
 
+/// What some merges go by, beside the rows.
+struct MergeContext {
+  at::Tensor scores;  ///< [layers, kv_heads, n] that the rows were chosen by: ems
+  const backbone::Rope* rope = nullptr;  ///< of the decoder: d2o, ems
+};
+
+/// Whether a word of codec.merge needs MergeContext::rope, or CompensationRows do.
+bool merges_rotated(const std::string& merge);
+
 /// Keys and values [layers, kv_heads, n, head_dim], any float dtype and device, as the word of
 /// codec.merge says: those themselves for "none", for "compensation" or when nothing is evicted, else
 /// what changed in float32 on the CPU. Throws InvalidArgument on an unknown word.
 MergedRows merge_rows(const std::string& merge, const at::Tensor& keys, const at::Tensor& values,
-                      const KeptRows& kept);
+                      const KeptRows& kept, const MergeContext& context = {});
 
 /// keys, values: [layers, kv_heads, n, head_dim], any float dtype, on the CPU. Returns values in
 /// float32 whose kept rows have taken in the evicted ones; those themselves when nothing is evicted.

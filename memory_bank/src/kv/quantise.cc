@@ -22,6 +22,21 @@ uint8_t code_of(float x, float scale, float minimum, float levels) {
   return static_cast<uint8_t>((code + kRound) - kRound);
 }
 
+struct RowRange {
+  float minimum;
+  float scale;
+};
+
+RowRange range_of(const float* row, int64_t channels, int64_t bits, Quantiser quantiser) {
+  const auto [low, high] = std::minmax_element(row, row + channels);
+  if (quantiser == Quantiser::minmax) {
+    return {*low, (*high - *low) / static_cast<float>((1 << bits) - 1)};
+  }
+  const auto half = static_cast<float>((1 << (bits - 1)) - 1);
+  const float largest = std::max(-*low, *high);
+  return {-largest, largest / half};
+}
+
 int64_t groups_of(int64_t rows, int64_t group) { return (rows + group - 1) / group; }
 
 }  // namespace
@@ -130,14 +145,13 @@ void quantise_keys(const float* keys, int64_t rows, int64_t channels, int64_t gr
 }
 
 void quantise_values(const float* values, int64_t rows, int64_t channels, int64_t bits,
-                     int64_t scale_bits, std::byte* out) {
+                     int64_t scale_bits, std::byte* out, Quantiser quantiser) {
   ScaleTable table(rows, 1);
   const auto levels = static_cast<float>((1 << bits) - 1);
   for (int64_t r = 0; r < rows; ++r) {
-    const float* row = values + r * channels;
-    const auto [low, high] = std::minmax_element(row, row + channels);
-    table.minima[r] = *low;
-    table.scales[r] = (*high - *low) / levels;
+    const RowRange range = range_of(values + r * channels, channels, bits, quantiser);
+    table.minima[r] = range.minimum;
+    table.scales[r] = range.scale;
   }
   write_scales(table, scale_bits, out);
   out += scale_bytes(rows, 1, scale_bits);

@@ -19,7 +19,7 @@ constexpr std::size_t kNarrowMinima = 8;
 constexpr std::size_t kLadders = 9;
 constexpr std::size_t kPlain = 10;  // to 4 bytes
 constexpr std::size_t kKinds = 14;
-static_assert(kPlanes == 2 * kKinds);
+static_assert(kPlanes == 4 * kKinds);
 
 /// Numbers of one plane: codes packed from `at` on, or bytes, each `stride` after the last.
 struct Run {
@@ -38,40 +38,43 @@ class SectionWalk {
   SectionWalk(const SectionShape& shape, Visit visit) : shape_(shape), visit_(visit) {}
 
   void walk(std::span<const int64_t> counts, std::span<const HeadChannels> channels) {
-    for (std::size_t h = 0; h < counts.size(); ++h) {
-      const int64_t width = width_of(shape_, channels, h);
-      walk_numbers(0, shape_.key_bits, {counts[h], width},
-                   {(counts[h] + shape_.key_group - 1) / shape_.key_group, width});
-    }
-    for (const int64_t rows : counts) {
-      walk_numbers(kKinds, shape_.value_bits, {rows, shape_.head_dim}, {rows, 1});
+    walk_part(0, shape_, counts, channels);
+    if (shape_.tail_bits > 0) {
+      walk_part(2 * kKinds, tail_of(shape_), tail_counts(shape_, counts), channels);
     }
   }
 
  private:
-  struct Size {
-    int64_t rows;
-    int64_t width;
-  };
+  void walk_part(std::size_t kinds, const SectionShape& part, std::span<const int64_t> counts,
+                 std::span<const HeadChannels> channels) {
+    for (std::size_t h = 0; h < counts.size(); ++h) {
+      walk_numbers(kinds, keys_of(part, counts[h], width_of(part, channels, h)));
+    }
+    for (const int64_t rows : counts) {
+      walk_numbers(kinds + kKinds, values_of(part, rows));
+    }
+  }
 
-  void walk_numbers(std::size_t kinds, int64_t bits, Size numbers, Size scales) {
-    if (bits > kWidestCode) {
+  void walk_numbers(std::size_t kinds, const HeadNumbers& numbers) {
+    if (!numbers.coded()) {
       interleaved(kinds + kPlain, static_cast<std::size_t>(numbers.rows * numbers.width),
-                  at::elementSize(shape_.type));
+                  at::elementSize(numbers.type));
       return;
     }
-    walk_scales(kinds, static_cast<std::size_t>(scales.rows),
-                static_cast<std::size_t>(scales.width));
+    const int64_t lines =
+        numbers.group == 0 ? numbers.rows : (numbers.rows + numbers.group - 1) / numbers.group;
+    walk_scales(kinds, static_cast<std::size_t>(lines),
+                numbers.group == 0 ? 1 : static_cast<std::size_t>(numbers.width));
     for (int64_t row = 0; row < numbers.rows; ++row) {
       visit_(Run{.plane = kinds + kCodes,
                  .at = at_,
                  .count = static_cast<std::size_t>(numbers.width),
-                 .bits = bits});
-      at_ += code_bytes(numbers.width, bits);
+                 .bits = numbers.bits});
+      at_ += code_bytes(numbers.width, numbers.bits);
     }
     interleaved(
         kinds + kFactors,
-        residual_bytes(numbers.rows, numbers.width, shape_.residual_rank) / sizeof(c10::Half),
+        residual_bytes(numbers.rows, numbers.width, numbers.residual_rank) / sizeof(c10::Half),
         sizeof(c10::Half));
   }
 

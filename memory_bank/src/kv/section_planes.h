@@ -20,10 +20,10 @@ struct Plane {
   std::vector<uint8_t> symbols;  ///< empty: the section has no such numbers
 };
 
-/// Of keys, then of values, in this order each: codes; low and high bytes of float16 scales, of
+/// Of keys, then of values, then of the tail's keys and of its values, in this order each: codes; low and high bytes of float16 scales, of
 /// float16 minima, of float16 factors; 8-bit codes of scales, of minima, and their ladders; the bytes of a number of the
 /// type, lowest first.
-constexpr std::size_t kPlanes = 28;
+constexpr std::size_t kPlanes = 56;
 using Planes = std::array<Plane, kPlanes>;
 
 /// Planes of the right widths and sizes, all symbols 0.

@@ -21,13 +21,16 @@ struct Preset {
   int64_t scale_bits = 16;
   const char* merge = "none";
   double key_channels = 1.0;
+  const char* entropy = "none";
 };
 
 // Shares and bits were chosen on SQuAD train, under each preset's bytes (docs/ARCHITECTURE.md).
 constexpr std::array kPresets = {
-    Preset{"lossless", 1.0, 0, 0},  Preset{"safe", 1.0, 8, 8},
-    Preset{"default", 0.555, 8, 4}, Preset{"compact", 0.385, 4, 4, 8, 16, 8},
-    Preset{"tiny", 0.215, 3, 3},
+    Preset{"lossless", 1.0, 0, 0},
+    Preset{"safe", 1.0, 8, 8},
+    Preset{"default", 0.555, 8, 4},
+    Preset{"compact", 0.385, 4, 4, 8, 16, 8},
+    Preset{"tiny", 0.21, 4, 3, 4, 32, 8, "compensation", 1.0, "rans"},
 };
 
 void check_bits(const char* key, int64_t bits) {
@@ -59,7 +62,13 @@ std::vector<std::string> kv_presets() {
 }
 
 const std::vector<std::string>& merge_names() {
-  static const std::vector<std::string> names = {"none", "values", "neighbours", "compensation"};
+  static const std::vector<std::string> names = {"none", "values", "neighbours",
+                                                 "d2o",  "ems",    "compensation"};
+  return names;
+}
+
+const std::vector<std::string>& quantiser_names() {
+  static const std::vector<std::string> names = {"minmax", "cachegen"};
   return names;
 }
 
@@ -114,17 +123,34 @@ KvSettings resolve_settings(const CodecOptions& options) {
   ALLUVIUM_CHECK(options.residual_rank >= 0 && options.residual_rank <= 256,
                  "codec.residual_rank must lie in [0, 256], got {}", options.residual_rank);
   settings.residual_rank = settings.quantised() ? options.residual_rank : 0;
-  settings.entropy = parse_entropy(options.entropy);
+  settings.entropy = parse_entropy(options.entropy == "preset" ? preset->entropy : options.entropy);
+  const auto& quantisers = quantiser_names();
+  const auto quantiser = std::find(quantisers.begin(), quantisers.end(), options.quantiser);
+  ALLUVIUM_CHECK(quantiser != quantisers.end(), "codec.quantiser must be one of {}, got '{}'",
+                 fmt::join(quantisers, ", "), options.quantiser);
+  if (settings.quantised()) {
+    settings.quantiser = static_cast<Quantiser>(quantiser - quantisers.begin());
+  }
+  ALLUVIUM_CHECK(options.tail_bits == 0 || (options.tail_bits >= 2 && options.tail_bits <= 4),
+                 "codec.tail_bits must be 2, 3 or 4, or 0 to lose what is not kept, got {}",
+                 options.tail_bits);
   const std::string merge = options.merge == "preset" ? preset->merge : options.merge;
   check_word("merge", merge, merge_names());
   const std::string observer = options.observer == "preset" ? "repeat" : options.observer;
   const std::string budget = options.budget == "preset" ? usual_budget(observer) : options.budget;
   check_word("observer", observer, observer_names());
   check_word("budget", budget, budget_names());
+  ALLUVIUM_CHECK(
+      options.tail_bits == 0 || merge == "none",
+      "codec.tail_bits keeps the rows that codec.merge = {} would merge; set one of both", merge);
+  ALLUVIUM_CHECK(options.tail_bits == 0 || settings.quantised() || !settings.evicts(),
+                 "codec.tail_bits is {}, but codec.key_bits and codec.value_bits quantise nothing",
+                 options.tail_bits);
   if (settings.evicts()) {
     settings.observer = observer;
     settings.budget = budget;
     settings.merge = merge;
+    settings.tail_bits = options.tail_bits;
   }
   return settings;
 }
@@ -153,6 +179,13 @@ std::string KvSettings::describe() const {
   }
   if (residual_rank > 0) {
     words += fmt::format(" residual_rank={}", residual_rank);
+  }
+  if (tail_bits > 0) {
+    words += fmt::format(" tail_bits={}", tail_bits);
+  }
+  if (quantiser != Quantiser::minmax) {
+    words +=
+        fmt::format(" quantiser={}", quantiser_names().at(static_cast<std::size_t>(quantiser)));
   }
   if (entropy != EntropyCoder::none) {
     words += fmt::format(" entropy={}", entropy_names().at(static_cast<std::size_t>(entropy)));

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "alluvium/memory_bank/codec.h"
+#include "kv/quantise.h"
 
 namespace alluvium::memory_bank {
 
@@ -22,8 +23,10 @@ struct KvSettings {
   int64_t boundary_bits = 8;   ///< least bits of the boundary layers
   int64_t key_group = 32;      ///< kept rows that share a key's scales
   int64_t scale_bits = 16;     ///< of each quantised scale and minimum
-  std::string merge = "none";  ///< none | values | neighbours | compensation
+  std::string merge = "none";  ///< a word of merge_names()
   int64_t residual_rank = 0;   ///< 0 when nothing is quantised
+  int64_t tail_bits = 0;       ///< of rows that are not kept; 0: they are lost
+  Quantiser quantiser = Quantiser::minmax;
   EntropyCoder entropy = EntropyCoder::none;
   // Not set by options.
   int64_t boundary_layers = 2;  ///< first and last layers
@@ -41,6 +44,9 @@ struct KvSettings {
 
 /// The words of codec.merge.
 const std::vector<std::string>& merge_names();
+
+/// The words of codec.quantiser.
+const std::vector<std::string>& quantiser_names();
 
 /// Preset and overrides as one word for people: the preset's, or "custom".
 std::string settings_word(const CodecOptions& options);

@@ -53,6 +53,8 @@ SectionShape shape_of(const StoredKv& stored, int64_t tokens, int64_t key_bits,
           .everything = stored.everything,
           .compensated = stored.compensated,
           .fewer_channels = stored.fewer_channels,
+          .tail_bits = stored.tail_bits,
+          .row_keys = stored.row_keys,
           .key_bits = key_bits,
           .value_bits = value_bits};
 }
@@ -114,6 +116,8 @@ StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRo
   stored.everything = kept.everything();
   stored.compensated = !compensation.counts.empty();
   stored.fewer_channels = !channels.empty();
+  stored.tail_bits = kept.everything() ? 0 : settings.tail_bits;
+  stored.row_keys = settings.quantised() && settings.quantiser == Quantiser::cachegen;
   check_constants(channels);
   CompensationRows narrow = compensation;
   if (stored.compensated) {
@@ -151,14 +155,15 @@ StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRo
       };
       out.key_bits = bits(settings.key_bits);
       out.value_bits = bits(settings.value_bits);
-      const SectionShape shape = shape_of(stored, tokens, out.key_bits, out.value_bits);
+      SectionShape shape = shape_of(stored, tokens, out.key_bits, out.value_bits);
+      shape.quantiser = settings.quantiser;
       const auto counts = std::span<const int64_t>(rows.counts).subspan(l * heads, heads);
       const auto here = channels.empty() ? channels : channels.subspan(l * heads, heads);
       out.section = encode_section(shape, all_keys[layer], all_values[layer], counts,
                                    positions.subspan(first[l], first[l + 1] - first[l]), here);
       if (stored.compensated) {
         write_compensation(narrow, layer, stored.kv_heads,
-                           out.section.data() + out.section.size() - tail_bytes(shape));
+                           out.section.data() + out.section.size() - end_bytes(shape));
       }
       out.plain_bytes = out.section.size();
       if (auto coded = code_section(settings.entropy, shape, counts, here, out.section)) {
@@ -190,14 +195,16 @@ void load_kv(const StoredKv& stored, std::span<const StoredLayer> layers, Memory
                                              : std::vector<HeadChannels>{});
     require(sections[l].size() == section_bytes(shape, here, channels.back()),
             "a layer's section has another length than its rows");
-    first.push_back(first.back() + sum(here));
+    first.push_back(first.back() +
+                    (shape.whole() ? static_cast<int64_t>(heads) * tokens : sum(here)));
   }
+  const bool whole = stored.everything || stored.tail_bits > 0;
 
   const auto options = at::TensorOptions().dtype(stored.type);
   const std::vector<int64_t> sizes =
-      stored.everything ? std::vector<int64_t>{static_cast<int64_t>(layers.size()), stored.kv_heads,
-                                               tokens, stored.head_dim}
-                        : std::vector<int64_t>{first.back(), stored.head_dim};
+      whole ? std::vector<int64_t>{static_cast<int64_t>(layers.size()), stored.kv_heads, tokens,
+                                   stored.head_dim}
+            : std::vector<int64_t>{first.back(), stored.head_dim};
   memory.keys = at::empty(sizes, options);
   memory.values = at::empty(sizes, options);
   auto* keys = static_cast<std::byte*>(memory.keys.mutable_data_ptr());
@@ -227,7 +234,7 @@ void load_kv(const StoredKv& stored, std::span<const StoredLayer> layers, Memory
     rows.values = rows.values.to(stored.type);
   }
   memory.kept = {};
-  if (!stored.everything) {
+  if (!whole) {
     memory.kept.counts = std::move(counts);
     memory.kept.positions =
         at::from_blob(positions.data(), {static_cast<int64_t>(positions.size())},

@@ -51,13 +51,20 @@ struct CodecOptions {
   int64_t key_group = 0;   ///< kept rows that share a key channel's scale, to 4096; 0 = as preset
   int64_t scale_bits = 0;  ///< of each quantised scale and minimum, 8 or 16; 0 = as preset
   /// What becomes of evicted rows: none (lost) | values (their values join the nearest kept row's) |
-  /// neighbours (runs of like rows become one) | compensation (a layer and head's become one); "preset"
+  /// neighbours (runs of like rows become one) | d2o | ems (rows join the kept ones they are most like,
+  /// wherever those stand) | compensation (a layer and head's become one); "preset"
   std::string merge = "preset";
   /// Rank of what is stored, for each head, of the difference that quantised keys and values have to
   /// the exact ones, to 256; 0: nothing. Of no effect on what is not quantised
   int64_t residual_rank = 0;
-  /// What stored bytes are coded with, without a change of what is read back: none | zstd | rans
-  std::string entropy = "none";
+  /// Bits of the rows that are not kept: 2, 3 or 4; 0: they are lost. Needs quantised rows, no merge
+  int64_t tail_bits = 0;
+  /// What codes stand for: minmax (keys a range for each channel and group of rows, values one a row) |
+  /// cachegen (one a row, as wide below 0 as above). Of no effect on what is not quantised
+  std::string quantiser = "minmax";
+  /// What stored bytes are coded with, without a change of what is read back: none | zstd | rans;
+  /// "preset"
+  std::string entropy = "preset";
   /// Share of the chunks that are stored with the next larger preset, those that lose most; 0: none
   double richer_share = 0.01;
   /// Tokens of a chunk by whose likelihood its loss is measured; 0 measures nothing

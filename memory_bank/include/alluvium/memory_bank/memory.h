@@ -66,6 +66,8 @@ struct StoredKv {
   bool everything = true;            ///< every token is kept
   bool compensated = false;          ///< each slot has a compensation row
   bool fewer_channels = false;       ///< keys lack channels, whose means stand for them
+  int64_t tail_bits = 0;  ///< of the tokens that are not among a head's kept ones; 0: they are lost
+  bool row_keys = false;  ///< quantised keys have a scale and a minimum a row, not a channel
   std::vector<Layer> layers;
 };
 
