@@ -107,7 +107,7 @@ void add_row(const Adapter::Stacked& factors, const float* x, float* y, std::vec
 }  // namespace
 
 bool multiplies_rows(const Adapter::Stacked& factors) {
-  return factors.a.is_cpu() &&
+  return factors.b_transposed.defined() && factors.a.is_cpu() &&
          (factors.a.scalar_type() == at::kFloat || factors.a.scalar_type() == at::kBFloat16);
 }
 

@@ -24,7 +24,7 @@ struct StackedFactors {
 StackedFactors stack_factors(const LayerFactors& layer, std::initializer_list<Projection> parts,
                              const DecoderGeometry& geometry, const at::TensorOptions& options);
 
-/// Whether add_adapted_row() takes these factors: float32 or bfloat16 on the CPU.
+/// Whether add_adapted_row() takes these factors: float32 or bfloat16 on the CPU, not in blocks.
 bool multiplies_rows(const Adapter::Stacked& factors);
 
 /// y += B (A x) of one row, sums in float32, for factors that multiplies_rows() takes; x: [in], y: [out]; `low` is scratch.

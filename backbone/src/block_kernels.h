@@ -24,6 +24,11 @@ constexpr std::size_t tile_bytes(TileFormat format) {
   return header + (format == TileFormat::q8_0 ? 512 : 256);
 }
 
+/// What a code of the format stands above its value.
+constexpr int32_t offset_of(TileFormat format) {
+  return format == TileFormat::q8_0 ? 128 : format == TileFormat::q4_0 ? 8 : 0;
+}
+
 /// The row that weights are multiplied with, in two forms of one content. In float32, and for each block of 32 columns as whole
 /// numbers q = x / scale of at most 21 bits and a sign, split into q = 2^14 high + 2^7 middle + low with 0 <= middle, low < 128:
 /// 8-bit products then add up to the same sums as 22-bit ones.
@@ -105,11 +110,18 @@ struct SplitRow {
 using SplitRowFunction = void (*)(const float* x, int64_t blocks, int32_t offset,
                                   const SplitRow& out);
 
+/// y[i * stride + r] += sum_c B[r, c] x_i[c] for all rows i and r below `rows`, where x_i is block `block` of row i, of which the first
+/// 4 `vectors` numbers meet B (vectors: 2, 4 or 8). tiles: for each sixteen rows of B their 16 float32 scales, then `vectors` times 64
+/// bytes as in a tile of 8-bit codes; shifts of `x` are those of offset 128.
+using NarrowProduct = void (*)(const std::byte* tiles, int64_t rows, int64_t vectors,
+                               const FewRowsOperand& x, int64_t block, int64_t stride, float* y);
+
 struct VnniKernels {
   SplitRowFunction split_row;
   TileKernels products;
   SplitFewFunction split_few;
   FewRowsKernels few_rows;
+  NarrowProduct add_narrow;
 };
 
 /// Float32 arithmetic on the expanded codes, for the best instruction set of this processor.

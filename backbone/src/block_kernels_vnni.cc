@@ -160,6 +160,66 @@ void few_rows_product(const std::byte* tiles, int64_t groups, const FewRowsOpera
   }
 }
 
+template <int64_t kRows, int64_t kVectors>
+void add_narrow_rows(const std::byte* tiles, int64_t rows, const FewRowsOperand& x, int64_t block,
+                     int64_t row, int64_t stride, float* y) {
+  const std::byte* at = tiles;
+  for (int64_t r = 0; r < rows; r += kTileRows) {
+    const auto lanes =
+        static_cast<__mmask16>(rows - r < kTileRows ? (1U << (rows - r)) - 1 : 0xffffU);
+    const __m512 scale = _mm512_loadu_ps(at);
+    at += 64;
+    __m512i codes[kVectors];
+    for (int64_t v = 0; v < kVectors; ++v, at += 64) {
+      codes[v] = _mm512_loadu_si512(at);
+    }
+    for (int64_t i = row; i < row + kRows; ++i) {
+      const int64_t own = i * x.blocks + block;
+      const int8_t* high = x.high + own * kTileColumns;
+      const int8_t* low = x.low + own * kTileColumns;
+      __m512i upper = _mm512_setzero_si512();
+      __m512i lower = _mm512_set1_epi32(x.shifts[own]);
+      for (int64_t v = 0; v < kVectors; ++v) {
+        upper = _mm512_dpbusd_epi32(upper, codes[v], four_columns(high + 4 * v));
+        lower = _mm512_dpbusd_epi32(lower, codes[v], four_columns(low + 4 * v));
+      }
+      const __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(upper, 7), lower);
+      float* to = y + i * stride + r;
+      const __m512 before = _mm512_maskz_loadu_ps(lanes, to);
+      _mm512_mask_storeu_ps(
+          to, lanes,
+          _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum),
+                          _mm512_mul_ps(scale, _mm512_set1_ps(x.scales[own])), before));
+    }
+  }
+}
+
+// As pick_few_rows.
+template <int64_t kVectors, int64_t kRows>
+void pick_narrow_rows(const std::byte* tiles, int64_t rows, const FewRowsOperand& x, int64_t block,
+                      int64_t row, int64_t count, int64_t stride, float* y) {
+  if constexpr (kRows > 0) {
+    if (count == kRows) {
+      add_narrow_rows<kRows, kVectors>(tiles, rows, x, block, row, stride, y);
+    } else {
+      pick_narrow_rows<kVectors, kRows - 1>(tiles, rows, x, block, row, count, stride, y);
+    }
+  }
+}
+
+void add_narrow(const std::byte* tiles, int64_t rows, int64_t vectors, const FewRowsOperand& x,
+                int64_t block, int64_t stride, float* y) {
+  const auto pick = vectors == 2   ? pick_narrow_rows<2, kFewAtOnce>
+                    : vectors == 4 ? pick_narrow_rows<4, kFewAtOnce>
+                                   : pick_narrow_rows<8, kFewAtOnce>;
+  const int64_t passes = (x.rows + kFewAtOnce - 1) / kFewAtOnce;
+  for (int64_t p = 0; p < passes; ++p) {
+    const int64_t begin = x.rows * p / passes;
+    const int64_t end = x.rows * (p + 1) / passes;
+    pick(tiles, rows, x, block, begin, end - begin, stride, y);
+  }
+}
+
 // What both splits need of a block.
 struct Block {
   __m512 halves[2];
@@ -241,6 +301,7 @@ const VnniKernels kVnniKernels = {
     split_row,
     {product<4, false>, product<4, true>, product<8, false>},
     split_few,
-    {few_rows_product<4, false>, few_rows_product<4, true>, few_rows_product<8, false>}};
+    {few_rows_product<4, false>, few_rows_product<4, true>, few_rows_product<8, false>},
+    add_narrow};
 
 }  // namespace alluvium::backbone

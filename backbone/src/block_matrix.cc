@@ -1,12 +1,14 @@
 #include "block_matrix.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include <ATen/Parallel.h>
 
 #include "alluvium/core/error.h"
 #include "block_kernels.h"
+#include "few_rows_space.h"
 
 namespace alluvium::backbone {
 namespace {
@@ -64,10 +66,6 @@ void pack_row(TileFormat format, const std::byte* row, int64_t blocks, int64_t l
   }
 }
 
-constexpr int32_t offset_of(TileFormat format) {
-  return format == TileFormat::q8_0 ? 128 : format == TileFormat::q4_0 ? 8 : 0;
-}
-
 // Groups of tiles multiplied with one row after another: some 40 KB of 8-bit codes, which the second row finds in the cache.
 constexpr int64_t kGroupsAtOnce = 4;
 
@@ -75,36 +73,9 @@ constexpr int64_t kGroupsAtOnce = 4;
 struct OperandSpace {
   std::vector<float> sums;
   std::vector<float> scales;
-  std::vector<int32_t> shifts;  // upper, then low
+  std::vector<int32_t> taken;   // what an offset of 1 takes from the upper sums, then the low ones
+  std::vector<int32_t> shifts;  // what the format's does
   std::vector<int8_t> planes;
-};
-
-// The arrays of a FewRowsOperand, kept likewise.
-struct FewRowsSpace {
-  std::vector<int8_t> high;
-  std::vector<int8_t> low;
-  std::vector<float> scales;
-  std::vector<float> sums;
-  std::vector<int32_t> shifts;
-
-  void resize(int64_t rows, int64_t blocks) {
-    const auto all = static_cast<std::size_t>(rows * blocks);
-    high.resize(all * kTileColumns);
-    low.resize(all * kTileColumns);
-    scales.resize(all);
-    sums.resize(all);
-    shifts.resize(all);
-  }
-
-  SplitFewRow row(int64_t index, int64_t blocks) {
-    const int64_t first = index * blocks;
-    return {high.data() + first * kTileColumns, low.data() + first * kTileColumns,
-            scales.data() + first, sums.data() + first, shifts.data() + first};
-  }
-
-  FewRowsOperand operand(int64_t rows, int64_t blocks) const {
-    return {rows, blocks, high.data(), low.data(), scales.data(), sums.data(), shifts.data()};
-  }
 };
 
 TileOperand prepare(const float* x, int64_t cols, TileFormat format, const VnniKernels* vnni,
@@ -121,13 +92,18 @@ TileOperand prepare(const float* x, int64_t cols, TileFormat format, const VnniK
   }
   if (vnni != nullptr) {
     space.scales.resize(operand.blocks);
+    space.taken.resize(2 * operand.blocks);
     space.shifts.resize(2 * operand.blocks);
     space.planes.resize(3 * cols);
     int8_t* planes = space.planes.data();
+    int32_t* taken = space.taken.data();
+    vnni->split_row(x, operand.blocks, 1,
+                    {planes, planes + cols, planes + 2 * cols, space.scales.data(), taken,
+                     taken + operand.blocks});
     int32_t* shifts = space.shifts.data();
-    vnni->split_row(x, operand.blocks, offset_of(format),
-                    {planes, planes + cols, planes + 2 * cols, space.scales.data(), shifts,
-                     shifts + operand.blocks});
+    for (int64_t i = 0; i < 2 * operand.blocks; ++i) {
+      shifts[i] = offset_of(format) * taken[i];
+    }
     operand.high = planes;
     operand.middle = planes + cols;
     operand.low = planes + 2 * cols;
@@ -213,18 +189,91 @@ void BlockMatrix::multiply_rows(const float* x, int64_t count, float* y,
   }
 }
 
+// Each thread takes a stretch of the bytes of A, then of W, and adds B's share to the outputs it has written when A x is whole by then:
+// it is, unless another thread was held up, and then the caller makes good what is missing. So nobody waits, and which thread does what
+// changes no sum.
+void BlockMatrix::multiply_adapted(const float* x, const LowRankBlocks& factors, float* y) const {
+  ALLUVIUM_ASSERT(factors.in() == cols_ && factors.out() == rows_);
+  thread_local OperandSpace space;
+  thread_local std::vector<int32_t> shifts;
+  thread_local std::vector<float> low_space;
+  const VnniKernels* vnni = vnni_kernels();
+  ALLUVIUM_ASSERT(vnni != nullptr);
+  const TileOperand own = prepare(x, cols_, format_, vnni, space);
+  TileOperand of_a = own;
+  const int64_t blocks = own.blocks;
+  shifts.resize(static_cast<std::size_t>(2 * blocks));
+  for (int64_t i = 0; i < 2 * blocks; ++i) {
+    shifts[i] = offset_of(TileFormat::q8_0) * space.taken[i];
+  }
+  of_a.upper_shifts = shifts.data();
+  of_a.low_shifts = shifts.data() + blocks;
+  low_space.resize(static_cast<std::size_t>(factors.groups() * kTileRows));
+  float* low = low_space.data();
+
+  const std::size_t group_bytes = static_cast<std::size_t>(blocks) * tile_bytes(format_);
+  const TileProduct product = vnni->products.of(format_);
+  const int64_t whole = rows_ / kTileRows;
+  const auto a_bytes = static_cast<int64_t>(factors.group_bytes());
+  const auto w_bytes = static_cast<int64_t>(group_bytes);
+  const int64_t all_bytes = factors.groups() * a_bytes + whole * w_bytes;
+  const int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads();
+  const int64_t parts = std::clamp<int64_t>(whole / kGroupsAtOnce, 1, threads);
+  // Of `count` groups of `bytes` each, of which the first begins at byte `from`, those that begin before part p does.
+  const auto before = [&](int64_t p, int64_t from, int64_t bytes, int64_t count) {
+    return std::clamp<int64_t>((all_bytes * p / parts - from + bytes - 1) / bytes, 0, count);
+  };
+  const auto a_before = [&](int64_t p) { return before(p, 0, a_bytes, factors.groups()); };
+  const auto w_before = [&](int64_t p) {
+    return p == parts ? whole : before(p, factors.groups() * a_bytes, w_bytes, whole);
+  };
+  const bool may_add = factors.aligned() && rows_ % kTileRows == 0;
+  std::atomic<int64_t> a_done = 0;
+  std::vector<char> complete(static_cast<std::size_t>(parts), 0);
+  at::parallel_for(0, parts, 1, [&](int64_t first, int64_t last) {
+    for (int64_t p = first; p < last; ++p) {
+      if (const int64_t begin = a_before(p), end = a_before(p + 1); begin < end) {
+        factors.multiply_a(of_a, begin, end, low);
+        a_done.fetch_add(end - begin, std::memory_order_release);
+      }
+      const int64_t begin = w_before(p);
+      const int64_t end = w_before(p + 1);
+      product(tiles_.data() + static_cast<std::size_t>(begin) * group_bytes, end - begin, own,
+              y + begin * kTileRows);
+      if (may_add && a_done.load(std::memory_order_acquire) == factors.groups()) {
+        factors.add_b(low, begin * kTileRows, end * kTileRows, y);
+        complete[p] = 1;
+      }
+    }
+  });
+  if (const int64_t tail = rows_ % kTileRows; tail > 0) {
+    float rest[kTileRows];
+    product(tiles_.data() + static_cast<std::size_t>(whole) * group_bytes, 1, own, rest);
+    std::memcpy(y + whole * kTileRows, rest, static_cast<std::size_t>(tail) * sizeof(float));
+  }
+  if (!may_add) {
+    factors.add_b(low, 0, rows_, y);
+    return;
+  }
+  for (int64_t p = 0; p < parts; ++p) {
+    if (complete[p] == 0) {
+      factors.add_b(low, w_before(p) * kTileRows, w_before(p + 1) * kTileRows, y);
+    }
+  }
+}
+
 bool BlockMatrix::multiplies_few() { return vnni_kernels() != nullptr; }
 
-void BlockMatrix::multiply_few(const float* x, int64_t count, float* y) const {
+void BlockMatrix::multiply_few(const float* x, int64_t count, float* y,
+                               std::span<const AdaptedBlocks> adapted) const {
   thread_local FewRowsSpace space;
+  thread_local std::vector<int32_t> shifts;
+  thread_local std::vector<int32_t> shifts_of_a;
   const VnniKernels* vnni = vnni_kernels();
   ALLUVIUM_ASSERT(vnni != nullptr);
   const int64_t blocks = cols_ / kTileColumns;
-  space.resize(count, blocks);
-  for (int64_t i = 0; i < count; ++i) {
-    vnni->split_few(x + i * cols_, blocks, offset_of(format_), space.row(i, blocks));
-  }
-  const FewRowsOperand operand = space.operand(count, blocks);
+  space.split(*vnni, x, count, blocks);
+  const FewRowsOperand operand = space.operand(offset_of(format_), shifts);
   const FewRowsProduct product = vnni->few_rows.of(format_);
   const std::size_t group_bytes = static_cast<std::size_t>(blocks) * tile_bytes(format_);
   const int64_t whole = rows_ / kTileRows;
@@ -240,6 +289,17 @@ void BlockMatrix::multiply_few(const float* x, int64_t count, float* y) const {
       std::memcpy(y + i * rows_ + whole * kTileRows, last.data() + i * kTileRows,
                   static_cast<std::size_t>(tail) * sizeof(float));
     }
+  }
+  if (adapted.empty()) {
+    return;
+  }
+  const FewRowsOperand of_a = space.operand(offset_of(TileFormat::q8_0), shifts_of_a);
+  for (const AdaptedBlocks& run : adapted) {
+    ALLUVIUM_ASSERT(run.factors->in() == cols_ && run.factors->out() == rows_ &&
+                    run.begin + run.rows <= count);
+    at::parallel_for(run.begin, run.begin + run.rows, 1, [&](int64_t begin, int64_t end) {
+      run.factors->add_rows(rows_of(of_a, begin, end - begin), rows_, y + begin * rows_);
+    });
   }
 }
 

@@ -13,10 +13,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "alluvium/backbone/checkpoint.h"
 #include "block_kernels.h"
+#include "low_rank_blocks.h"
 
 namespace alluvium::backbone {
 
@@ -43,12 +45,17 @@ class BlockMatrix {
   void multiply(const float* x, float* y,
                 BlockArithmetic arithmetic = BlockArithmetic::fastest) const;
 
+  /// The same with an adapter's share: y = W x + B (A x), in one go of the threads. `factors` has this matrix' sizes.
+  void multiply_adapted(const float* x, const LowRankBlocks& factors, float* y) const;
+
   /// Whether multiply_few() can be called on this processor.
   static bool multiplies_few();
 
   /// Y = X W^T for a question's rows, x: [count, cols], y: [count, rows], float32; only where multiplies_few(). The numbers of x are rounded to 15 bits of each block's largest: seven
   /// bits more than bfloat16 has. Faster than multiply_rows() and, up to some 20 rows, than a product with dense bfloat16 weights.
-  void multiply_few(const float* x, int64_t count, float* y) const;
+  /// `adapted` names the factors whose share the rows of a run get as well.
+  void multiply_few(const float* x, int64_t count, float* y,
+                    std::span<const AdaptedBlocks> adapted = {}) const;
 
   /// As multiply() for `count` rows, x: [count, cols], y: [count, rows]; each as multiply() gives it.
   void multiply_rows(const float* x, int64_t count, float* y,

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -11,6 +10,7 @@
 #include <ATen/ops/linear.h>
 #include <c10/core/InferenceMode.h>
 
+#include "adapted_linear.h"
 #include "adapter_stack.h"
 #include "alluvium/core/error.h"
 #include "cache_plan.h"
@@ -58,92 +58,6 @@ std::vector<AdaptedRows> adapted_rows(std::span<const ReadRequest> requests) {
     begin += rows;
   }
   return runs;
-}
-
-// y += B (A x) for a question's few rows, which a library's product would spend more time on setting
-// up than on doing.
-template <class T>
-void add_few_rows(const Adapter::Stacked& factors, const at::Tensor& x, const at::Tensor& y) {
-  const TypedRowKernels<T>& kernels = row_kernels().of<T>();
-  const int64_t in = x.size(1);
-  const int64_t out = y.size(1);
-  const auto* from = static_cast<const T*>(x.const_data_ptr());
-  auto* to = static_cast<T*>(y.mutable_data_ptr());
-  at::parallel_for(0, x.size(0), 1, [&](int64_t begin, int64_t end) {
-    std::vector<float> row(in);
-    std::vector<float> low;
-    std::vector<float> sum(out);
-    for (int64_t r = begin; r < end; ++r) {
-      kernels.widen(from + r * in, in, row.data());
-      kernels.widen(to + r * out, out, sum.data());
-      add_adapted_row(factors, row.data(), sum.data(), low);
-      kernels.narrow(sum.data(), out, to + r * out);
-    }
-  });
-}
-
-constexpr int64_t kFewRows = 128;
-
-// The same in the checkpoint's own blocks, a third of the bytes. Fewer rows cost only bytes; more than these cost arithmetic, of which dense
-// bfloat16 needs less (docs/performance.md, "Answers").
-constexpr int64_t kBlockRows = 20;
-
-bool fits_blocks(const at::Tensor& x, const LinearWeight& weight) {
-  return x.size(0) <= kBlockRows && x.is_cpu() && x.scalar_type() == at::kBFloat16 &&
-         weight.blocks && BlockMatrix::multiplies_few();
-}
-
-at::Tensor block_linear(const at::Tensor& x, const LinearWeight& weight,
-                        const std::vector<AdaptedRows>& runs, int64_t layer,
-                        Adapter::Stacked Adapter::Layer::*which) {
-  const at::Tensor wide = x.to(at::kFloat);
-  const int64_t in = x.size(1);
-  const int64_t out = weight.blocks->rows();
-  at::Tensor sums = at::empty({x.size(0), out}, wide.options());
-  const auto* from = wide.const_data_ptr<float>();
-  auto* to = sums.mutable_data_ptr<float>();
-  weight.blocks->multiply_few(from, x.size(0), to);
-  for (const AdaptedRows& run : runs) {
-    const Adapter::Stacked& factors = run.adapter->layers()[layer].*which;
-    if (!factors.a.defined()) {
-      continue;
-    }
-    at::parallel_for(run.begin, run.begin + run.rows, 1, [&](int64_t begin, int64_t end) {
-      std::vector<float> low;
-      for (int64_t r = begin; r < end; ++r) {
-        add_adapted_row(factors, from + r * in, to + r * out, low);
-      }
-    });
-  }
-  return sums.to(x.scalar_type());
-}
-
-// x W^T for all rows, and each adapter's share for the rows it acts on.
-at::Tensor adapted_linear(const at::Tensor& x, const LinearWeight& weight,
-                          const std::vector<AdaptedRows>& runs, int64_t layer,
-                          Adapter::Stacked Adapter::Layer::*which) {
-  if (fits_blocks(x, weight)) {
-    return block_linear(x, weight, runs, layer, which);
-  }
-  at::Tensor y = at::linear(x, weight.dense);
-  for (const AdaptedRows& run : runs) {
-    const Adapter::Stacked& factors = run.adapter->layers()[layer].*which;
-    if (!factors.a.defined()) {
-      continue;
-    }
-    const at::Tensor rows = x.narrow(0, run.begin, run.rows);
-    const at::Tensor sums = y.narrow(0, run.begin, run.rows);
-    const bool few = run.rows <= kFewRows && multiplies_rows(factors);
-    if (few && x.scalar_type() == at::kBFloat16) {
-      add_few_rows<Bf16>(factors, rows, sums);
-    } else if (few && x.scalar_type() == at::kFloat) {
-      add_few_rows<float>(factors, rows, sums);
-    } else {
-      const at::Tensor wide = rows.to(factors.a.scalar_type());
-      sums.add_(at::linear(at::linear(wide, factors.a), factors.b));
-    }
-  }
-  return y;
 }
 
 }  // namespace
@@ -443,15 +357,21 @@ std::shared_ptr<const Adapter> LlamaDecoder::prepare(const AdapterState& state) 
       return stacked;
     }
     const auto options = at::TensorOptions(policy_.dtype).device(policy_.device);
+    const at::Tensor scaled = wide.b.mul(state.scale);
     stacked.a = wide.a.to(options);
-    stacked.b = wide.b.mul(state.scale).to(options);
-    stacked.b_transposed = stacked.b.t().contiguous();
+    stacked.b = scaled.to(options);
     int64_t begin = 0;
     for (const Projection part : parts) {
       const int64_t rows = shape_of(geometry_, part).out;
       const int64_t rank = layer[part].defined() ? layer[part].a.size(0) : 0;
       stacked.spans.insert(stacked.spans.end(), rank, {begin, begin + rows});
       begin += rows;
+    }
+    if (policy_.dtype == at::kBFloat16 && policy_.device.is_cpu() &&
+        LowRankBlocks::supports(wide.a.size(1))) {
+      stacked.blocks = std::make_shared<LowRankBlocks>(wide.a, scaled, stacked.spans);
+    } else {
+      stacked.b_transposed = stacked.b.t().contiguous();
     }
     return stacked;
   };

@@ -11,19 +11,13 @@
 #include <span>
 #include <vector>
 
+#include "adapted_linear.h"
 #include "alluvium/backbone/adapter.h"
 #include "alluvium/backbone/decoder.h"
 #include "attention.h"
 #include "llama_weights.h"
 
 namespace alluvium::backbone {
-
-/// Consecutive rows of a packed batch that one adapter acts on.
-struct AdaptedRows {
-  const Adapter* adapter;
-  int64_t begin;
-  int64_t rows;
-};
 
 class LlamaDecoder final : public Decoder {
  public:

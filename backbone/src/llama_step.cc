@@ -16,10 +16,17 @@ template <class T>
 at::Tensor LlamaDecoder::step(KvCache& cache, TokenId token, Logits wanted,
                               const Adapter* adapter) const {
   std::vector<float> low;
-  const auto adapt = [&](int64_t layer, Adapter::Stacked Adapter::Layer::*which, const float* in,
-                         float* out) {
-    if (adapter != nullptr && (adapter->layers()[layer].*which).a.defined()) {
-      add_adapted_row(adapter->layers()[layer].*which, in, out, low);
+  const auto multiply = [&](const LinearWeight& weight, int64_t layer,
+                            Adapter::Stacked Adapter::Layer::*which, const float* in, float* out) {
+    const Adapter::Stacked* factors =
+        adapter != nullptr ? &(adapter->layers()[layer].*which) : nullptr;
+    if (factors != nullptr && factors->blocks) {
+      weight.blocks->multiply_adapted(in, *factors->blocks, out);
+      return;
+    }
+    weight.blocks->multiply(in, out);
+    if (factors != nullptr && factors->a.defined()) {
+      add_adapted_row(*factors, in, out, low);
     }
   };
   const auto& kernels = row_kernels();
@@ -55,8 +62,7 @@ at::Tensor LlamaDecoder::step(KvCache& cache, TokenId token, Logits wanted,
     const LlamaLayer& layer = weights_.layers[l];
     rows.rms_norm(x.data(), layer.attention_norm.const_data_ptr<float>(), epsilon, 1, d,
                   normed.data());
-    layer.qkv.blocks->multiply(normed.data(), qkv.data());
-    adapt(l, &Adapter::Layer::qkv, normed.data(), qkv.data());
+    multiply(layer.qkv, l, &Adapter::Layer::qkv, normed.data(), qkv.data());
     for (int64_t h = 0; h < geometry_.heads + geometry_.kv_heads; ++h) {
       rows.rotate(qkv.data() + h * head_dim, cos, sin, head_dim / 2, qkv.data() + h * head_dim);
     }
@@ -90,16 +96,14 @@ at::Tensor LlamaDecoder::step(KvCache& cache, TokenId token, Logits wanted,
         kernels.of<T>().attend(attend);
       }
     });
-    layer.attention_out.blocks->multiply(attended.data(), projected.data());
-    adapt(l, &Adapter::Layer::attention_out, attended.data(), projected.data());
+    multiply(layer.attention_out, l, &Adapter::Layer::attention_out, attended.data(),
+             projected.data());
     rows.add(projected.data(), d, x.data());
     rows.rms_norm(x.data(), layer.feed_forward_norm.const_data_ptr<float>(), epsilon, 1, d,
                   normed.data());
-    layer.gate_up.blocks->multiply(normed.data(), gate_up.data());
-    adapt(l, &Adapter::Layer::gate_up, normed.data(), gate_up.data());
+    multiply(layer.gate_up, l, &Adapter::Layer::gate_up, normed.data(), gate_up.data());
     rows.swiglu(gate_up.data(), 1, geometry_.d_ff, activated.data());
-    layer.down.blocks->multiply(activated.data(), projected.data());
-    adapt(l, &Adapter::Layer::down, activated.data(), projected.data());
+    multiply(layer.down, l, &Adapter::Layer::down, activated.data(), projected.data());
     rows.add(projected.data(), d, x.data());
   }
   ++cache.slots_;

@@ -2,6 +2,7 @@
 #include "alluvium/backbone/adapter.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
 #include "alluvium/backbone/decoder.h"
@@ -156,6 +157,32 @@ TEST_CASE("adapter: each request of a batch is read with its own adapter or none
     const at::Tensor bare = read_logits(*tiny.decoder, tokens[i], nullptr);
     CHECK((largest_difference(alone, bare) > 1e-3) == (adapters[i] != nullptr));
   }
+}
+
+TEST_CASE("adapter: in bfloat16 the share is that of float32, whatever the number of threads",
+          "[backbone][adapter][property]") {
+  const Tiny wide;
+  const Tiny narrow(at::kBFloat16);
+  // One row, few rows, and more than few.
+  const auto count = GENERATE(1, 7, 40, 59);
+  CAPTURE(count);
+  Random random(15);
+  const Tokens tokens = random_tokens(random, count);
+  const AdapterState state =
+      random_adapter(*wide.decoder, {kAllProjections.begin(), kAllProjections.end()}, 16);
+  const auto of_wide = wide.decoder->prepare(state);
+  const auto of_narrow = narrow.decoder->prepare(state);
+  const at::Tensor expected = read_logits(*wide.decoder, tokens, of_wide.get());
+  const double effect = largest_difference(expected, read_logits(*wide.decoder, tokens, nullptr));
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  const at::Tensor found = read_logits(*narrow.decoder, tokens, of_narrow.get());
+  at::set_num_threads(3);
+  CHECK(at::equal(read_logits(*narrow.decoder, tokens, of_narrow.get()), found));
+  at::set_num_threads(threads);
+  const double apart = largest_difference(found, expected);
+  CAPTURE(apart, effect);
+  CHECK(apart < 0.05 * effect);
 }
 
 TEST_CASE("adapter: a factor B of zeros changes nothing", "[backbone][adapter]") {

@@ -12,8 +12,10 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -23,6 +25,7 @@
 namespace alluvium::backbone {
 
 struct DecoderGeometry;
+class LowRankBlocks;
 
 /// The linear maps of a Llama block, by their names in Hugging Face checkpoints.
 enum class Projection { q, k, v, o, gate, up, down };
@@ -67,17 +70,18 @@ struct AdapterState {
   std::vector<LayerFactors> layers;  ///< one for each layer of the decoder
 };
 
-/// An AdapterState as one decoder multiplies it, on its device and in its compute dtype, which costs a decoded token half the bytes of
-/// float32 where that is bfloat16. Made by Decoder::prepare().
+/// An AdapterState as one decoder multiplies it, on its device: in its compute dtype and, where that is bfloat16 and the processor has
+/// AVX512-VNNI, in 8-bit codes as well, which decoded tokens and a question's few rows meet. Made by Decoder::prepare().
 class Adapter {
  public:
   /// One of the decoder's stacked matrices: qkv, attention output, gate and up, down.
   struct Stacked {
     at::Tensor a;  ///< [r, in], r = ranks of the parts added up; undefined: no part has factors
     at::Tensor b;  ///< [out, r], scale included, zero outside the blocks of the parts
-    at::Tensor b_transposed;  ///< [r, out] contiguous, for one-row products
-    /// Columns [first, second) of b_transposed that row r fills.
+    /// Rows [first, second) of b that column r fills.
     std::vector<std::pair<int64_t, int64_t>> spans;
+    std::shared_ptr<const LowRankBlocks> blocks;  ///< both factors in 8-bit codes, or null
+    at::Tensor b_transposed;  ///< [r, out] contiguous, for products of few rows without blocks
   };
 
   struct Layer {
