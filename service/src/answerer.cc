@@ -66,6 +66,9 @@ void weigh(std::vector<Citation>& citations) {
   }
 }
 
+// Of so small a first token, which is not the likeliest, what is no refusal is not missed.
+constexpr double kUnlikelyBeginning = 0.2;
+
 /// 1 / (1 + exp(-x)).
 double logistic(double x) { return 1 / (1 + std::exp(-x)); }
 
@@ -126,8 +129,11 @@ void Answerer::read_question(const Request& request, const LoadedReader* reader,
   const backbone::ReadRequest read{&context.cache, request.tokens, backbone::Logits::last,
                                    false,          false,          adapter};
   context.logits = decoder.read({&read, 1}).front().logits;
-  context.evidence = odds_against_refusal(decoder, context.cache, context.logits,
-                                          beginning_of_refusal(reader), adapter);
+  // Below the threshold the question is answered whatever follows the refusal's first token, and half of all questions give that 1 %:
+  // to read on for them would be the dearest part of asking with a reader.
+  context.evidence = odds_against_refusal(
+      decoder, context.cache, context.logits, beginning_of_refusal(reader), adapter,
+      std::min(kUnlikelyBeginning, refuse_above(context_.configuration.reader, reader)));
   if (answer.citations.size() == 1) {
     answer.citations.front().evidence = context.evidence;
   }

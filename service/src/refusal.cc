@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include <ATen/ops/argmax.h>
 #include <ATen/ops/logsumexp.h>
 
 #include "alluvium/backbone/generation.h"
@@ -13,9 +14,9 @@ namespace {
 
 using backbone::TokenId;
 
-constexpr std::size_t kRefusalTokens = 3;
+// With the shipped reader the second token follows the first with 99.3 % or more wherever that has 1 %, and the third the second with 99.99 %.
+constexpr std::size_t kRefusalTokens = 2;
 constexpr double kSurest = 20;
-constexpr double kUnlikely = 0.01;
 constexpr double kNothing = 1e-6;
 
 }  // namespace
@@ -34,13 +35,14 @@ double odds_against_refusal(double log_probability) {
 
 double odds_against_refusal(const backbone::Decoder& decoder, backbone::KvCache& cache,
                             const at::Tensor& logits, std::span<const TokenId> refusal,
-                            const backbone::Adapter* adapter) {
+                            const backbone::Adapter* adapter, double unlikely) {
   if (refusal.empty()) {
     return 0;
   }
   double log_probability =
       backbone::token_log_probabilities(logits.unsqueeze(0), refusal.first(1)).front();
-  if (refusal.size() > 1 && log_probability >= std::log(kUnlikely)) {
+  if (refusal.size() > 1 && (log_probability >= std::log(unlikely) ||
+                             at::argmax(logits).item<int64_t>() == refusal.front())) {
     const auto read = refusal.first(refusal.size() - 1);
     const backbone::ReadRequest request{&cache, read, backbone::Logits::all, false, false, adapter};
     const at::Tensor after = decoder.read({&request, 1}).front().logits;

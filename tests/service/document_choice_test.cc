@@ -160,6 +160,17 @@ TEST_CASE(
   CHECK(over.cache.slots() == slots);
   REQUIRE(logits.softmax(0).min().item<float>() < 0.01F);
   CHECK_THAT(odds({unlikeliest, 5, 9}), WithinAbs(exact({unlikeliest}), 1e-3));
+  // What is unlikely is the caller's to say; an answer that would begin so is read on in any case.
+  const auto second =
+      static_cast<TokenId>(std::get<1>(logits.topk(2)).select(0, 1).item<int64_t>());
+  CHECK_THAT(odds_against_refusal(*c.models.decoder, over.cache, logits,
+                                  std::vector<TokenId>{second, 5, 9}, nullptr, 1.0),
+             WithinAbs(exact({second}), 1e-3));
+  CHECK_THAT(odds_against_refusal(*c.models.decoder, over.cache, logits, whole, nullptr, 1.0),
+             WithinAbs(exact(whole), 1e-3));
+  CHECK_THAT(odds_against_refusal(*c.models.decoder, over.cache, logits,
+                                  std::vector<TokenId>{unlikeliest, 5, 9}, nullptr, 0.0),
+             WithinAbs(exact({unlikeliest, 5, 9}), 1e-3));
   CHECK(odds({}) == 0);
   CHECK(odds_against_refusal(0.0) == -20);
   CHECK(odds_against_refusal(-100.0) == 20);

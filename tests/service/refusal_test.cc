@@ -8,6 +8,7 @@
 
 #include "alluvium/service/readers.h"
 #include "reader_engine.h"
+#include "recording_decoder.h"
 #include "support/catch.h"
 
 namespace alluvium::tests {
@@ -138,6 +139,34 @@ TEST_CASE("refusal: an answer that is given is one given that nothing is refused
   const Answer same = ask("same", {{"no_answer", "e"}});
   REQUIRE(same.text == plain.text);
   CHECK(same.log_probability < plain.log_probability - 1e-3);
+}
+
+TEST_CASE("refusal: the rest of it is read only where it could change whether it is given",
+          "[service][refusal]") {
+  ReadEngine e;
+  const auto decoder = std::make_shared<RecordingDecoder>(e.models.decoder);
+  e.models.decoder = decoder;
+  const std::vector<backbone::TokenId> refusal = e.models.decoder_tokenizer->encode(" az");
+  REQUIRE(refusal.size() > 1);
+  const std::string careful =
+      save_reader(e.models, e.directory.path(), "careful", 1, 1, {{"no_answer", "az"}});
+  service::Question question = ask_for("piers of Oslo");
+  question.top_k = 1;
+  const auto reads_on = [&](double refuse_above) {
+    e.configuration.reader.refuse_above = refuse_above;
+    e.start();
+    publish(*e.engine, kHarbours);
+    e.engine->readers().load(careful);
+    decoder->take();
+    const Answer answer = e.engine->ask(question);
+    const auto reads = decoder->take();
+    // The question, then the refusal or the answer's first token, which is another.
+    REQUIRE(reads.size() > 1);
+    CHECK(static_cast<int64_t>(reads[0].size()) == answer.prompt_tokens);
+    return reads[1] == std::vector<backbone::TokenId>{refusal[0]};
+  };
+  CHECK(reads_on(0));
+  CHECK_FALSE(reads_on(1));
 }
 
 }  // namespace alluvium::tests

@@ -26,11 +26,11 @@ std::vector<backbone::TokenId> refusal_beginning(const backbone::Tokenizer& toke
 double odds_against_refusal(double log_probability);
 
 /// The same over a cache that stands after a question, whose next token has `logits` (float32 [vocabulary]). Where the refusal's first
-/// token has less than 1 % the others are not read, and the odds are those against it alone. The cache comes back as it was; it must have
-/// room for the refusal. 0 for an empty refusal.
+/// token is less probable than `unlikely` and not the likeliest the others are not read, which costs a pass over the weights, and the odds
+/// are those against it alone. The cache comes back as it was; it must have room for the refusal. 0 for an empty refusal.
 double odds_against_refusal(const backbone::Decoder& decoder, backbone::KvCache& cache,
                             const at::Tensor& logits, std::span<const backbone::TokenId> refusal,
-                            const backbone::Adapter* adapter);
+                            const backbone::Adapter* adapter, double unlikely = 0.01);
 
 /// What comes next given that it is not the refusal: `logits` (float32 [vocabulary]) with the refusal's share taken from its first token.
 /// A tensor of its own on the CPU.
