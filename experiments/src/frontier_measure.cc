@@ -311,6 +311,8 @@ double divergence(const at::Tensor& from, const at::Tensor& to) {
 
 FrontierResult measure_frontier(const FrontierOptions& options) {
   const c10::InferenceMode inference;
+  ALLUVIUM_CHECK(options.shards >= 1 && options.shard >= 0 && options.shard < options.shards,
+                 "shard {} of {} does not exist", options.shard + 1, options.shards);
   const std::vector<QaQuestion> questions =
       sample_questions(load_questions(options.questions), options.seed, options.limit);
   std::map<std::string, std::vector<const QaQuestion*>> by_document;
@@ -323,6 +325,16 @@ FrontierResult measure_frontier(const FrontierOptions& options) {
       order.push_back(question.document_ids.front());
     }
     asked.push_back(&question);
+  }
+  FrontierResult result;
+  std::vector<std::string> mine;
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    if (static_cast<int64_t>(i) % options.shards == options.shard) {
+      result.drawn += static_cast<int64_t>(by_document[order[i]].size());
+      mine.push_back(order[i]);
+    } else {
+      by_document.erase(order[i]);
+    }
   }
   std::map<std::string, Document> documents;
   for (Document& document : load_documents(options.documents)) {
@@ -358,8 +370,11 @@ FrontierResult measure_frontier(const FrontierOptions& options) {
                  {.name = "reference", .kind = Kind::kv, .options = {}, .reader = setting.reader}));
   }
 
-  ProgressBar bar("frontier", static_cast<int64_t>(questions.size()));
-  for (const std::string& id : order) {
+  ProgressBar bar("frontier", result.drawn);
+  for (const std::string& id : mine) {
+    if (options.stop && options.stop()) {
+      break;
+    }
     const auto found = documents.find(id);
     ALLUVIUM_CHECK(found != documents.end(), "no document {}", id);
     // Questions of one document may lie in different chunks.
@@ -409,16 +424,26 @@ FrontierResult measure_frontier(const FrontierOptions& options) {
     }
   }
 
-  FrontierResult result;
   const backbone::DevicePolicy& policy = laboratory.decoder().policy();
   result.bytes_per_token_16_bit =
       static_cast<double>(laboratory.decoder().geometry().kv_bytes_per_token(2));
   result.device = policy.reason;
   result.dtype = c10::toString(policy.dtype);
   result.threads = policy.threads;
+  std::vector<const QaQuestion*> answered;
+  for (const QaQuestion& question : questions) {
+    if (std::all_of(options.settings.begin(), options.settings.end(),
+                    [&](const auto& setting) {
+                      return done.count({setting.name, question.id}) > 0;
+                    }) &&
+        by_document.count(question.document_ids.front()) > 0) {
+      answered.push_back(&question);
+    }
+  }
+  result.answered = static_cast<int64_t>(answered.size());
   for (const FrontierSetting& setting : options.settings) {
-    for (const QaQuestion& question : questions) {
-      result.answers.push_back(done.at({setting.name, question.id}));
+    for (const QaQuestion* question : answered) {
+      result.answers.push_back(done.at({setting.name, question->id}));
     }
   }
   return result;

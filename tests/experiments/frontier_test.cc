@@ -94,6 +94,38 @@ TEST_CASE("bench frontier: every setting answers every question, and its bytes a
     CHECK(resumed.answers[i].bytes == result.answers[i].bytes);
   }
 
+  // In two parts, joined: the same answers, and nothing is measured again. One ended before its first document has none.
+  FrontierOptions part = options;
+  part.shards = 2;
+  std::string joined;
+  int64_t drawn = 0;
+  for (part.shard = 0; part.shard < part.shards; ++part.shard) {
+    part.directory = options.directory + "/part" + std::to_string(part.shard);
+    part.stop = [] { return true; };
+    const auto ended = experiments::measure_frontier(part);
+    CHECK(ended.answered == 0);
+    CHECK(ended.answers.empty());
+    part.stop = nullptr;
+    drawn += ended.drawn;
+    CHECK(experiments::measure_frontier(part).answered == ended.drawn);
+    joined += content(part.directory + "/answers.jsonl");
+  }
+  CHECK(drawn == 3);
+  FrontierOptions of_both = options;
+  of_both.directory = options.directory + "/joined";
+  of_both.stop = [] { return true; };
+  std::filesystem::create_directories(of_both.directory);
+  std::ofstream(of_both.directory + "/answers.jsonl") << joined;
+  const auto from_parts = experiments::measure_frontier(of_both);
+  CHECK(from_parts.answered == 3);
+  REQUIRE(from_parts.answers.size() == result.answers.size());
+  for (std::size_t i = 0; i < result.answers.size(); ++i) {
+    CHECK(from_parts.answers[i].question == result.answers[i].question);
+    CHECK(from_parts.answers[i].f1 == result.answers[i].f1);
+  }
+  part.shard = 2;
+  CHECK_THROWS_AS(experiments::measure_frontier(part), InvalidArgument);
+
   // Under another prompt nothing of it counts; back under the first, nothing is measured again.
   const auto lines = [&] {
     const std::string text = content(path);

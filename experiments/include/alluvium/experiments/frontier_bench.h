@@ -2,11 +2,13 @@
 //
 // Purpose: what `alluvium bench frontier` measures. Each document is read once an observer; every
 //          setting keeps that reading in its own way and answers the document's questions from what
-//          its record gives. Answers are written as they come, and a run goes on where it stopped.
+//          its record gives. Answers are written as they come, and a run goes on where it stopped, or in
+//          parts on several machines: answers.jsonl of all parts in one file is what one run had written.
 // Threads: owned by the caller's thread.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -43,7 +45,11 @@ struct FrontierOptions {
   std::string questions;
   int64_t limit = 0;  ///< questions, drawn by the seed; 0 = all
   uint64_t seed = 0;
+  /// Of the drawn questions' documents those whose number leaves `shard` when divided by `shards`
+  int64_t shard = 0;
+  int64_t shards = 1;
   std::vector<FrontierSetting> settings;
+  std::function<bool()> stop;  ///< asked between documents, true ends the run; may be empty
   /// answers.jsonl lies there and is continued; answers made under another decoder, prompt or codec
   /// than now are measured again
   std::string directory;
@@ -87,14 +93,17 @@ struct FrontierRow {
 };
 
 struct FrontierResult {
-  std::vector<FrontierAnswer> answers;  ///< of every setting to every chosen question
+  /// Of every setting to every question that all of them have answered
+  std::vector<FrontierAnswer> answers;
+  int64_t drawn = 0;     ///< questions of the shard
+  int64_t answered = 0;  ///< by every setting; fewer than drawn when the run was ended
   double bytes_per_token_16_bit = 0;
   std::string device;
   std::string dtype;
   int64_t threads = 0;
 };
 
-/// Measures what answers.jsonl lacks.
+/// Measures what answers.jsonl lacks. Throws InvalidArgument when the shard is none of its number.
 FrontierResult measure_frontier(const FrontierOptions& options);
 
 /// One row a setting, in their order; resamples are paired: each draws the same questions for all.
