@@ -12,6 +12,16 @@
 #include "support/catch.h"
 
 namespace alluvium::tests {
+namespace {
+
+/// The engine over the harbours, read by the reader of a directory.
+void start_with(ReadEngine& e, const std::string& reader) {
+  e.start();
+  publish(*e.engine, kHarbours);
+  e.engine->readers().load(reader);
+}
+
+}  // namespace
 
 TEST_CASE("refusal: a refusal is known by its words", "[service][refusal]") {
   CHECK(service::is_refusal(" Not in the passage.\n", "not in the passage"));
@@ -41,9 +51,7 @@ TEST_CASE("refusal: a cancelled answer that might be withheld says that it was c
           "[service][refusal]") {
   ReadEngine e;
   e.configuration.reader.refuse_below = 1;
-  e.start();
-  publish(*e.engine, kHarbours);
-  e.engine->readers().load(e.reader("first", 1, 1));
+  start_with(e, e.reader("first", 1, 1));
   const Answer answer =
       e.engine->ask(ask_for("piers of Oslo"), [](std::string_view) { return false; });
   CHECK(answer.finish == "cancelled");
@@ -54,9 +62,7 @@ TEST_CASE("refusal: where a refusal is likelier than the threshold nothing is an
   ReadEngine e;
   const auto ask = [&](double refuse_above, const std::string& reader) {
     e.configuration.reader.refuse_above = refuse_above;
-    e.start();
-    publish(*e.engine, kHarbours);
-    e.engine->readers().load(reader);
+    start_with(e, reader);
     service::Question question = ask_for("piers of Oslo");
     question.top_k = GENERATE(1, 2);
     std::string streamed;
@@ -98,9 +104,7 @@ TEST_CASE("refusal: an answer below the configured confidence is withheld, strea
           "[service][refusal]") {
   ReadEngine e;
   e.configuration.reader.refuse_below = 1;
-  e.start();
-  publish(*e.engine, kHarbours);
-  e.engine->readers().load(e.reader("first", 1, 1));
+  start_with(e, e.reader("first", 1, 1));
   std::string streamed;
   const Answer answer = e.engine->ask(ask_for("piers of Oslo"), [&](std::string_view piece) {
     streamed += piece;
@@ -154,9 +158,7 @@ TEST_CASE("refusal: the rest of it is read only where it could change whether it
   question.top_k = 1;
   const auto reads_on = [&](double refuse_above) {
     e.configuration.reader.refuse_above = refuse_above;
-    e.start();
-    publish(*e.engine, kHarbours);
-    e.engine->readers().load(careful);
+    start_with(e, careful);
     decoder->take();
     const Answer answer = e.engine->ask(question);
     const auto reads = decoder->take();

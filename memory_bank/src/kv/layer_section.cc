@@ -151,9 +151,9 @@ void decode_as(const SectionShape& shape, std::span<const std::byte> section,
   const std::vector<int64_t> others = tail_counts(shape, counts);
   const Part main = decoded(shape, counts);
   const Part tail = decoded(tail_of(shape), others);
-  std::vector<int64_t> checked;
+  std::vector<int64_t> same_counts;
   std::vector<int64_t> positions;
-  read_kept_rows(shape, section, checked, positions);
+  read_kept_rows(shape, section, same_counts, positions);
   int64_t first = 0;
   int64_t first_other = 0;
   for (std::size_t h = 0; h < counts.size(); ++h) {

@@ -41,12 +41,13 @@ struct MergeContext {
   const backbone::Rope* rope = nullptr;  ///< of the decoder: d2o, ems
 };
 
-/// Whether a word of codec.merge needs MergeContext::rope, or CompensationRows do.
+/// Whether a word of codec.merge looks at rotated keys: whoever keeps rows by it needs the rotation.
 bool merges_rotated(const std::string& merge);
 
 /// Keys and values [layers, kv_heads, n, head_dim], any float dtype and device, as the word of
 /// codec.merge says: those themselves for "none", for "compensation" or when nothing is evicted, else
-/// what changed in float32 on the CPU. Throws InvalidArgument on an unknown word.
+/// what changed in float32 on the CPU. Throws InvalidArgument on an unknown word. d2o and ems must be
+/// given what MergeContext says they go by.
 MergedRows merge_rows(const std::string& merge, const at::Tensor& keys, const at::Tensor& values,
                       const KeptRows& kept, const MergeContext& context = {});
 

@@ -6,25 +6,18 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/exp.h>
-#include <ATen/ops/full_like.h>
 #include <ATen/ops/index_select.h>
-#include <ATen/ops/linalg_vector_norm.h>
-#include <ATen/ops/matmul.h>
-#include <ATen/ops/max.h>
-#include <ATen/ops/mean.h>
 #include <ATen/ops/nonzero.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros_like.h>
+
+#include "kv/nearest_rows.h"
 
 namespace alluvium::memory_bank {
 namespace {
 
 /// The least cosine of a row to its class's centre in ems.
 constexpr double kOfClass = 0.6;
-
-at::Tensor length_of(const at::Tensor& rows) {
-  return at::linalg_vector_norm(rows, 2, at::IntArrayRef{-1}, /*keepdim=*/true).clamp_min(1e-12);
-}
 
 /// R(-t) of rows [n, head_dim] with positions int64 [n].
 at::Tensor turn_back(const at::Tensor& rows, const at::Tensor& positions,
@@ -45,32 +38,12 @@ struct Joining {
   at::Tensor own;      // [kept]
 };
 
-/// The most similar kept row of each evicted one.
-struct Nearest {
-  at::Tensor evicted;  // int64 [evicted], of the chunk
-  at::Tensor cosine;   // [evicted]
-  at::Tensor target;   // int64 [evicted], among the kept rows
-
-  Joining those(const at::Tensor& join, const at::Tensor& weights, const at::Tensor& own) const {
-    const at::Tensor chosen = at::nonzero(join).squeeze(1);
-    return {at::index_select(evicted, 0, chosen), at::index_select(target, 0, chosen),
-            at::index_select(weights, 0, chosen), own};
-  }
-};
-
-Nearest nearest_of(const at::Tensor& rotated, const at::Tensor& kept) {
-  at::Tensor left = at::ones({rotated.size(0)}, at::TensorOptions().dtype(at::kBool));
-  left.index_fill_(0, kept, false);
-  const at::Tensor directions = rotated / length_of(rotated);
-  Nearest nearest;
-  nearest.evicted = at::nonzero(left).squeeze(1);
-  if (nearest.evicted.size(0) > 0) {
-    std::tie(nearest.cosine, nearest.target) =
-        at::max(at::matmul(at::index_select(directions, 0, nearest.evicted),
-                           at::index_select(directions, 0, kept).t()),
-                1);
-  }
-  return nearest;
+/// The evicted rows that `join` ([evicted], bool) marks, with their weights.
+Joining those(const NearestRows& nearest, const at::Tensor& join, const at::Tensor& weights,
+              const at::Tensor& own) {
+  const at::Tensor chosen = at::nonzero(join).squeeze(1);
+  return {at::index_select(nearest.evicted, 0, chosen), at::index_select(nearest.target, 0, chosen),
+          at::index_select(weights, 0, chosen), own};
 }
 
 /// Weighted means of the kept rows [kept, d] and of those that join them.
@@ -99,7 +72,7 @@ MergedRows merge(const at::Tensor& keys, const at::Tensor& values, const KeptRow
     const at::Tensor positions = kept.positions.narrow(0, first, kept.counts[slot]);
     first += kept.counts[slot];
     const at::Tensor here = rotated[layer][head];
-    const Nearest nearest = nearest_of(here, positions);
+    const NearestRows nearest = nearest_rows(here, positions);
     if (nearest.evicted.size(0) == 0) {
       continue;
     }
@@ -125,10 +98,10 @@ MergedRows merge(const at::Tensor& keys, const at::Tensor& values, const KeptRow
 MergedRows merge_d2o(const at::Tensor& keys, const at::Tensor& values, const KeptRows& kept,
                      const backbone::Rope& rope) {
   return merge(keys, values, kept, rope, /*keep_length=*/false,
-               [](int64_t, int64_t, const at::Tensor& positions, const Nearest& nearest) {
-                 return nearest.those(nearest.cosine.ge(nearest.cosine.mean()),
-                                      at::exp(nearest.cosine),
-                                      at::ones({positions.size(0)}, at::kFloat) * std::exp(1.0));
+               [](int64_t, int64_t, const at::Tensor& positions, const NearestRows& nearest) {
+                 return those(nearest, nearest.cosine.ge(nearest.cosine.mean()),
+                              at::exp(nearest.cosine),
+                              at::ones({positions.size(0)}, at::kFloat) * std::exp(1.0));
                });
 }
 
@@ -136,12 +109,12 @@ MergedRows merge_ems(const at::Tensor& keys, const at::Tensor& values, const Kep
                      const at::Tensor& scores, const backbone::Rope& rope) {
   return merge(
       keys, values, kept, rope, /*keep_length=*/true,
-      [&](int64_t layer, int64_t head, const at::Tensor& positions, const Nearest& nearest) {
+      [&](int64_t layer, int64_t head, const at::Tensor& positions, const NearestRows& nearest) {
         // A centre always weighs something, or its class could weigh nothing in all.
         const at::Tensor weights = scores[layer][head].clamp_min(0);
-        return nearest.those(nearest.cosine.ge(kOfClass),
-                             at::index_select(weights, 0, nearest.evicted),
-                             at::index_select(weights, 0, positions).clamp_min(1e-12));
+        return those(nearest, nearest.cosine.ge(kOfClass),
+                     at::index_select(weights, 0, nearest.evicted),
+                     at::index_select(weights, 0, positions).clamp_min(1e-12));
       });
 }
 
