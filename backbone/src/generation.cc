@@ -13,6 +13,7 @@
 #include "alluvium/core/error.h"
 #include "alluvium/core/random.h"
 #include "alluvium/core/utf8.h"
+#include "reference_lookup.h"
 
 namespace alluvium::backbone {
 namespace {
@@ -24,6 +25,8 @@ void validate(const GenerationOptions& options) {
                  "temperature must be finite and not negative, got {}", options.temperature);
   ALLUVIUM_CHECK(options.top_p > 0 && options.top_p <= 1, "top_p must lie in (0, 1], got {}",
                  options.top_p);
+  ALLUVIUM_CHECK(options.read_ahead >= 0, "read_ahead must not be negative, got {}",
+                 options.read_ahead);
 }
 
 // ln sum exp of the logits, in double.
@@ -168,16 +171,13 @@ Generation generate_after(const Decoder& decoder, const Tokenizer& tokenizer, Kv
   const Stopwatch watch;
   Random random(options.seed);
   TextStream stream(options.stop, on_text);
+  const ReferenceLookup reference(options.reference, options.topic);
+  const int64_t most_ahead = std::min(options.read_ahead, decoder.cheap_rows() - 1);
   Generation generation;
-  at::Tensor host = first_logits.cpu();
-  TokenId token = 0;
-  ReadRequest request{&cache, {&token, 1}, Logits::last, false, false, options.adapter};
-  while (static_cast<int64_t>(generation.tokens.size()) < options.max_tokens) {
-    if (!generation.tokens.empty()) {
-      host = decoder.read({&request, 1}).front().logits.cpu();
-    }
-    const std::span<const float> logits = as_span(host);
-    token = options.temperature == 0 ? pick_greedy(logits) : pick_sampled(logits, options, random);
+  // Takes the token that `logits` give; true when it was the last.
+  const auto take = [&](std::span<const float> logits) {
+    const TokenId token =
+        options.temperature == 0 ? pick_greedy(logits) : pick_sampled(logits, options, random);
     generation.log_probability += static_cast<double>(logits[token]) - log_sum_exp(logits);
     ++generation.scored_tokens;
     if (generation.scored_tokens == 1) {
@@ -186,17 +186,40 @@ Generation generate_after(const Decoder& decoder, const Tokenizer& tokenizer, Kv
     if (std::find(options.stop_tokens.begin(), options.stop_tokens.end(), token) !=
         options.stop_tokens.end()) {
       generation.finish = FinishReason::stop;
-      break;
+      return true;
     }
     generation.tokens.push_back(token);
     if (stream.append(tokenizer.decode({&token, 1}))) {
       generation.finish = FinishReason::stop;
-      break;
+      return true;
     }
     if (!stream.flush()) {
       generation.finish = FinishReason::cancelled;
-      break;
+      return true;
     }
+    return static_cast<int64_t>(generation.tokens.size()) == options.max_tokens;
+  };
+  bool done = options.max_tokens == 0 || take(as_span(first_logits.cpu()));
+  while (!done) {
+    const auto so_far = static_cast<int64_t>(generation.tokens.size());
+    const std::span<const TokenId> ahead =
+        reference.follow(generation.tokens, std::min(most_ahead, options.max_tokens - so_far - 1));
+    std::vector<TokenId> tokens = {generation.tokens.back()};
+    tokens.insert(tokens.end(), ahead.begin(), ahead.end());
+    const int64_t slots = cache.slots();
+    const int64_t position = cache.next_position();
+    const ReadRequest request{&cache, tokens, Logits::all, false, false, options.adapter};
+    const at::Tensor rows = decoder.read({&request, 1}).front().logits.cpu();
+    ++generation.passes;
+    generation.read_ahead += static_cast<int64_t>(ahead.size());
+    // A row counts if the token it stands on is the one that was picked.
+    std::size_t read = 0;
+    do {
+      done = take(as_span(rows[static_cast<int64_t>(read)]));
+      ++read;
+    } while (!done && read < tokens.size() && tokens[read] == generation.tokens.back());
+    generation.kept_ahead += static_cast<int64_t>(read) - 1;
+    cache.rewind(slots + static_cast<int64_t>(read), position + static_cast<int64_t>(read));
   }
   if (generation.finish != FinishReason::cancelled && !stream.finish()) {
     generation.finish = FinishReason::cancelled;

@@ -20,6 +20,9 @@
 namespace alluvium::backbone {
 namespace {
 
+// Rows of one sequence that step() takes at once (docs/performance.md, "Answers").
+constexpr int64_t kCheapRows = 8;
+
 Digest make_model(const Checkpoint& checkpoint, const DecoderGeometry& geometry) {
   return Sha256()
       .update("alluvium llama model 1\n")
@@ -68,6 +71,7 @@ LlamaDecoder::LlamaDecoder(const Checkpoint& checkpoint, const DevicePolicy& pol
       rope_(geometry_.head_dim, geometry_.rope_base, geometry_.max_positions, policy.device),
       weights_(load_llama_weights(checkpoint, geometry_, policy)),
       has_blocks_(weights_.has_blocks()),
+      steps_few_(has_blocks_ && policy.dtype == at::kBFloat16 && BlockMatrix::multiplies_few()),
       model_(make_model(checkpoint, geometry_)),
       fingerprint_(make_fingerprint(checkpoint, geometry_, policy.dtype)) {}
 
@@ -91,6 +95,8 @@ KvCache LlamaDecoder::start(const KvPrefix& prefix, int64_t room) const {
   plan.fill_(rope_, cache.keys_, cache.values_, cache.log_bias_);
   return cache;
 }
+
+int64_t LlamaDecoder::cheap_rows() const { return has_blocks_ && !steps_few_ ? 1 : kCheapRows; }
 
 void LlamaDecoder::check_tokens(std::span<const TokenId> tokens) const {
   for (const TokenId token : tokens) {
@@ -130,19 +136,15 @@ std::vector<ReadResult> LlamaDecoder::read(std::span<const ReadRequest> requests
   const c10::InferenceMode no_gradient;
   validate(requests);
   const ReadRequest& first = requests.front();
-  const bool one_row = requests.size() == 1 && first.tokens.size() == 1;
-  if (!one_row || !has_blocks_ || first.capture || first.hidden || first.queries ||
-      first.observes()) {
+  const auto most = static_cast<std::size_t>(!has_blocks_ ? 0 : steps_few_ ? kCheapRows : 1);
+  if (requests.size() > 1 || first.tokens.size() > most || first.capture || first.hidden ||
+      first.queries || first.observes()) {
     return read_packed(requests);
   }
   ReadResult result;
-  result.logits =
-      policy_.dtype == at::kBFloat16
-          ? step<Bf16>(*first.cache, first.tokens.front(), first.logits, first.adapter)
-          : step<float>(*first.cache, first.tokens.front(), first.logits, first.adapter);
-  if (first.logits == Logits::all) {
-    result.logits = result.logits.unsqueeze(0);
-  }
+  result.logits = policy_.dtype == at::kBFloat16
+                      ? step<Bf16>(*first.cache, first.tokens, first.logits, first.adapter)
+                      : step<float>(*first.cache, first.tokens, first.logits, first.adapter);
   return {std::move(result)};
 }
 

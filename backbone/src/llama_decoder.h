@@ -1,9 +1,9 @@
 // The Llama family behind the Decoder interface.
 //
 // Purpose: two paths over the same weights. read_packed() multiplies dense matrices with all rows
-// of all sequences at once; step() takes one
-//          row through the checkpoint's blocks with no tensor in between. Both append the same
-//          rotated keys and values to the cache.
+//          of all sequences at once; step() takes a few rows of one sequence through the
+//          checkpoint's blocks with no tensor in between. Both append the same rotated keys and
+//          values to the cache.
 // Threads: immutable after construction.
 #pragma once
 
@@ -28,6 +28,7 @@ class LlamaDecoder final : public Decoder {
   const Digest& fingerprint() const override { return fingerprint_; }
   const Digest& model() const override { return model_; }
   KvCache start(const KvPrefix& prefix, int64_t room) const override;
+  int64_t cheap_rows() const override;
   std::vector<ReadResult> read(std::span<const ReadRequest> requests) const override;
   std::vector<int64_t> repair(const RepairRequest& request) const override;
   std::shared_ptr<const Adapter> prepare(const AdapterState& state) const override;
@@ -83,13 +84,15 @@ class LlamaDecoder final : public Decoder {
   std::vector<ReadResult> read_packed(std::span<const ReadRequest> requests) const;
 
   template <class T>
-  at::Tensor step(KvCache& cache, TokenId token, Logits wanted, const Adapter* adapter) const;
+  at::Tensor step(KvCache& cache, std::span<const TokenId> tokens, Logits wanted,
+                  const Adapter* adapter) const;
 
   DevicePolicy policy_;
   DecoderGeometry geometry_;
   Rope rope_;
   LlamaWeights weights_;
   bool has_blocks_;
+  bool steps_few_;  ///< step() takes several rows
   Digest model_;
   Digest fingerprint_;
 };

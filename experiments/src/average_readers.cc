@@ -42,7 +42,7 @@ int average(const AverageOptions& o, const std::vector<std::string>& arguments) 
       o.weights.empty() ? std::vector<double>(o.adapters.size(), 1.0) : o.weights;
   ALLUVIUM_CHECK(weights.size() == o.adapters.size(), "--weights has {} numbers for {} adapters",
                  weights.size(), o.adapters.size());
-  const service::Models models = service::load_models(o.settings.configuration());
+  const service::Models models = service::load_decoder_alone(o.settings.configuration());
   std::vector<learners::StoredAdapter> loaded;
   for (const std::string& directory : o.adapters) {
     loaded.push_back(learners::load_adapter(directory, models.decoder->geometry().layers,

@@ -125,7 +125,7 @@ int run_calibrate(const std::vector<std::string>& arguments) {
                confidence.refused_answerable, confidence.refused_unanswerable);
   }
   if (write) {
-    const service::Models models = service::load_models(options.configuration);
+    const service::Models models = service::load_decoder_alone(options.configuration);
     learners::StoredAdapter stored =
         learners::load_adapter(reader, models.decoder->geometry().layers, models.decoder->model());
     stored.manifest.metrics["choice_retrieval_weight"] = weights[0];

@@ -91,7 +91,7 @@ class Laboratory {
  public:
   explicit Laboratory(const service::Configuration& configuration)
       : configuration_(configuration),
-        models_(service::load_models(configuration)),
+        models_(service::load_decoder_alone(configuration)),
         prefix_(memory_bank::read_shared_prefix(
             *models_.decoder,
             service::prefix_tokens(configuration.prompt, *models_.decoder_tokenizer))) {
@@ -279,6 +279,8 @@ Asked ask(const Laboratory& laboratory, const Arm& arm, const Kept& kept,
   if (generate == Generate::yes) {
     backbone::GenerationOptions options = laboratory.generation();
     options.adapter = adapter;
+    options.reference = kept.memory->tokens;
+    options.topic = prompt;
     const backbone::Generation generation =
         backbone::generate(decoder, laboratory.tokenizer(), cache, prompt, options);
     answer.first_token_ms = load_ms + generation.first_token_ms;

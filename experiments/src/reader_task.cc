@@ -87,6 +87,12 @@ std::vector<ReaderTask::Asked> ReaderTask::answer(const backbone::AdapterState& 
   for (std::size_t i = 0; i < readings.size(); ++i) {
     const int64_t slots = contexts[i].slots();
     const int64_t position = contexts[i].next_position();
+    std::vector<backbone::TokenId> reference;
+    for (const std::size_t d : readings[i].documents) {
+      const auto& tokens = validation_.documents()[d].tokens;
+      reference.insert(reference.end(), tokens.begin(), tokens.end());
+    }
+    generation.reference = reference;
     const auto ask = [&](std::size_t q, bool answerable) {
       const ReaderQuestion& question = validation_.questions()[q];
       backbone::KvCache& cache = contexts[i];
@@ -97,6 +103,7 @@ std::vector<ReaderTask::Asked> ReaderTask::answer(const backbone::AdapterState& 
           service::odds_against_refusal(*models_.decoder, cache, logits, refusal, prepared.get());
       const at::Tensor first =
           refusal.empty() ? logits : service::without_refusal(logits, refusal.front(), evidence);
+      generation.topic = question.question;
       asked.push_back({&question, answerable,
                        backbone::generate_after(*models_.decoder, *models_.decoder_tokenizer, cache,
                                                 first, generation),

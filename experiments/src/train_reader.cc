@@ -218,7 +218,7 @@ int train_reader(TrainReaderOptions& o, const std::vector<std::string>& argument
     held_ids.insert(question.id);
   }
   std::erase_if(questions, [&](const QaQuestion& q) { return held_ids.count(q.id) > 0; });
-  const service::Models models = service::load_models(configuration);
+  const service::Models models = service::load_decoder_alone(configuration);
   const ReaderExamples training(documents, questions, configuration.prompt,
                                 *models.decoder_tokenizer, o.examples);
   ReaderExampleOptions validation_options = o.examples;

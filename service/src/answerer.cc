@@ -50,6 +50,7 @@ struct Answerer::Context {
   backbone::KvCache cache;
   at::Tensor logits;    // after the question, where it has been read
   double evidence = 0;  // then: log-odds against a refusal; 0 when the reader declares none
+  std::vector<backbone::TokenId> text;  // of what is attended to
 };
 
 namespace {
@@ -159,6 +160,8 @@ backbone::Generation Answerer::generate(const Request& request, const LoadedRead
   AnswerStream stream(on_text);
   backbone::GenerationOptions options = request.generation;
   options.adapter = adapter_of(reader);
+  options.reference = context.text;
+  options.topic = request.tokens;
   if (declares_refusal(reader)) {
     context.logits =
         without_refusal(context.logits, beginning_of_refusal(reader).front(), context.evidence);
@@ -231,6 +234,7 @@ Answerer::Request Answerer::check(const Question& question) const {
       question.temperature >= 0 ? question.temperature : defaults.temperature;
   request.generation.top_p = question.top_p >= 0 ? question.top_p : defaults.top_p;
   request.generation.seed = question.seed;
+  request.generation.read_ahead = defaults.read_ahead;
   request.generation.stop = configuration.prompt.stop;
   request.generation.stop_tokens = end_tokens_;
   const int64_t positions = context_.models.decoder->geometry().max_positions;
@@ -396,7 +400,10 @@ Answerer::Context Answerer::attend(const Request& request, const Codec& codec,
   const std::vector<backbone::TokenId> refusal = beginning_of_refusal(reader);
   const int64_t room = request.room() + static_cast<int64_t>(refusal.size());
   if (memories.size() < 2 || request.compose != Compose::choose) {
-    Context context{start(request.compose, codec, memories, room), {}};
+    Context context{start(request.compose, codec, memories, room), {}, 0, {}};
+    for (const auto& memory : memories) {
+      context.text.insert(context.text.end(), memory->tokens.begin(), memory->tokens.end());
+    }
     answer.memory_slots = std::llround(context.cache.mean_slots());
     return context;
   }
@@ -429,7 +436,8 @@ Answerer::Context Answerer::attend(const Request& request, const Codec& codec,
   answer.choose_ms = watch.elapsed_ms();
   answer.memory_slots = std::llround(candidates[best].cache.mean_slots()) -
                         static_cast<int64_t>(request.tokens.size());
-  return {std::move(candidates[best].cache), candidates[best].logits, candidates[best].evidence};
+  return {std::move(candidates[best].cache), candidates[best].logits, candidates[best].evidence,
+          memories[best]->tokens};
 }
 
 std::shared_ptr<const Memory> Answerer::find_memory(const Reading& reading,

@@ -96,6 +96,7 @@ std::vector<ConfigurationKey> make_keys() {
       {"answer.evidence_weight", ALLUVIUM_FIELD(answer.choice.evidence_weight), -1, 1e6},
       {"answer.least_share", ALLUVIUM_FIELD(answer.choice.least_share), 0, 1},
       {"answer.max_tokens", ALLUVIUM_FIELD(answer.max_tokens), 1, 1 << 20},
+      {"answer.read_ahead", ALLUVIUM_FIELD(answer.read_ahead), 0, 64},
       {"answer.temperature", ALLUVIUM_FIELD(answer.temperature), 0, 100},
       {"answer.top_p", ALLUVIUM_FIELD(answer.top_p), 1e-6, 1},
       {"answer.max_question_tokens", ALLUVIUM_FIELD(answer.max_question_tokens), 1, 1 << 20},

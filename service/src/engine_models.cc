@@ -28,19 +28,24 @@ std::string decoder_path(const ModelsConfiguration& configuration) {
   return model_path("models.decoder", configuration.decoder, kDefaultDecoder);
 }
 
-Models load_models(const Configuration& configuration) {
-  const std::string decoder_path = service::decoder_path(configuration.models);
-  const std::string encoder_path =
-      model_path("models.encoder", configuration.models.encoder, kDefaultEncoder);
-  const backbone::DevicePolicy policy = backbone::choose_device(configuration.models.device);
-
+Models load_decoder_alone(const Configuration& configuration) {
+  const std::string path = decoder_path(configuration.models);
+  const auto checkpoint = backbone::open_checkpoint(path);
   Models models;
-  const auto decoder = backbone::open_checkpoint(decoder_path);
-  models.decoder_tokenizer = backbone::load_tokenizer(*decoder, decoder_path);
-  models.decoder = backbone::load_decoder(*decoder, policy);
-  const auto encoder = backbone::open_checkpoint(encoder_path);
-  models.encoder =
-      backbone::load_encoder(*encoder, backbone::load_tokenizer(*encoder, encoder_path), policy);
+  models.decoder_tokenizer = backbone::load_tokenizer(*checkpoint, path);
+  models.decoder =
+      backbone::load_decoder(*checkpoint, backbone::choose_device(configuration.models.device));
+  return models;
+}
+
+Models load_models(const Configuration& configuration) {
+  // Before the decoder is read: a missing file is told at once.
+  const std::string path =
+      model_path("models.encoder", configuration.models.encoder, kDefaultEncoder);
+  Models models = load_decoder_alone(configuration);
+  const auto checkpoint = backbone::open_checkpoint(path);
+  models.encoder = backbone::load_encoder(*checkpoint, backbone::load_tokenizer(*checkpoint, path),
+                                          backbone::choose_device(configuration.models.device));
   return models;
 }
 

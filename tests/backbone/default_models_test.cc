@@ -58,6 +58,66 @@ void check_greedy(const Decoder& decoder, const nlohmann::json& row) {
   }
 }
 
+// Rank 4 on every projection, random.
+AdapterState random_adapter(const Decoder& decoder) {
+  Random random(4);
+  AdapterState state;
+  state.model = decoder.model();
+  state.scale = 2;
+  state.layers.resize(decoder.geometry().layers);
+  const auto fill = [&](int64_t rows, int64_t columns) {
+    at::Tensor tensor = at::empty({rows, columns}, at::kFloat);
+    for (int64_t i = 0; i < tensor.numel(); ++i) {
+      tensor.data_ptr<float>()[i] = static_cast<float>(0.05 * random.normal());
+    }
+    return tensor;
+  };
+  for (LayerFactors& layer : state.layers) {
+    for (const Projection p : kAllProjections) {
+      const ProjectionShape shape = shape_of(decoder.geometry(), p);
+      layer[p] = {fill(4, shape.in), fill(shape.out, 4)};
+    }
+  }
+  return state;
+}
+
+// What is read at its places, each slot of the decoder keeping another two thirds of the rows, with a bias on some of them.
+KvPrefix ragged_prefix(const Decoder& decoder, const std::vector<TokenId>& tokens) {
+  KvCache cache = decoder.start({}, static_cast<int64_t>(tokens.size()));
+  const ReadRequest request{.cache = &cache, .tokens = tokens, .capture = true};
+  const ReadResult read = decoder.read({&request, 1}).front();
+  const at::Tensor keys = read.keys.flatten(0, 1);
+  const at::Tensor values = read.values.flatten(0, 1);
+  KvSegment segment;
+  std::vector<at::Tensor> kept_keys;
+  std::vector<at::Tensor> kept_values;
+  std::vector<int64_t> positions;
+  std::vector<float> bias;
+  for (int64_t slot = 0; slot < keys.size(0); ++slot) {
+    std::vector<int64_t> rows;
+    for (int64_t i = 0; i < keys.size(1); ++i) {
+      if (i == 0 || (i + slot) % 3 != 0) {
+        rows.push_back(i);
+        positions.push_back(i);
+        bias.push_back(i % 4 == 1 ? 0.5F : 0.0F);
+      }
+    }
+    const at::Tensor index = at::tensor(rows, at::kLong);
+    kept_keys.push_back(keys[slot].index_select(0, index));
+    kept_values.push_back(values[slot].index_select(0, index));
+    segment.row_counts.push_back(static_cast<int64_t>(rows.size()));
+  }
+  segment.keys = at::cat(kept_keys);
+  segment.values = at::cat(kept_values);
+  segment.positions = at::tensor(positions, at::kLong);
+  segment.log_bias = at::tensor(bias);
+  segment.context = true;
+  return {.segments = {segment},
+          .next_position = static_cast<int64_t>(tokens.size()),
+          .temperature = 0.9,
+          .lse_scale = 1.1};
+}
+
 }  // namespace
 
 TEST_CASE("default decoder: logits and greedy tokens equal the reference in float32",
@@ -103,25 +163,7 @@ TEST_CASE("default decoder: an adapter weighs the same on one row as on many",
     return;
   }
   const Decoder& decoder = *model->decoder;
-  Random random(4);
-  AdapterState state;
-  state.model = decoder.model();
-  state.scale = 2;
-  state.layers.resize(decoder.geometry().layers);
-  const auto fill = [&](int64_t rows, int64_t columns) {
-    at::Tensor tensor = at::empty({rows, columns}, at::kFloat);
-    for (int64_t i = 0; i < tensor.numel(); ++i) {
-      tensor.data_ptr<float>()[i] = static_cast<float>(0.05 * random.normal());
-    }
-    return tensor;
-  };
-  for (LayerFactors& layer : state.layers) {
-    for (const Projection p : kAllProjections) {
-      const ProjectionShape shape = shape_of(decoder.geometry(), p);
-      layer[p] = {fill(4, shape.in), fill(shape.out, 4)};
-    }
-  }
-  const auto adapter = decoder.prepare(state);
+  const auto adapter = decoder.prepare(random_adapter(decoder));
   const std::vector<TokenId> ids = model->tokenizer->encode("The harbour of Oslo has nine");
   const TokenId next = model->tokenizer->encode(" piers").front();
   // Asking for hidden states takes the single row through the dense matrices.
@@ -141,6 +183,66 @@ TEST_CASE("default decoder: an adapter weighs the same on one row as on many",
   const double effect = (step - logits_of(nullptr, false)).abs().max().item<double>();
   CHECK(apart < (policy.dtype == at::kFloat ? 1e-2 : 0.5));
   CHECK(effect > 4 * apart);
+}
+
+TEST_CASE("default decoder: a few rows at once give what they give one by one",
+          "[backbone][decoder][adapter]") {
+  DevicePolicy policy = reference_policy();
+  policy.block_decode = true;
+  policy.dtype = at::kBFloat16;
+  const auto model = load_default(policy);
+  if (!model) {
+    return;
+  }
+  const Decoder& decoder = *model->decoder;
+  if (decoder.cheap_rows() == 1) {
+    WARN("skipped: this processor takes one row at a time");
+    return;
+  }
+  const bool ragged = GENERATE(false, true);
+  const bool adapted = GENERATE(false, true);
+  CAPTURE(ragged, adapted);
+  const auto adapter = decoder.prepare(random_adapter(decoder));
+  const auto read = model->tokenizer->encode(
+      "The harbour of Oslo has nine piers, and each of them has a crane and a warehouse.");
+  const auto next = model->tokenizer->encode(" Which of the piers");
+  REQUIRE(static_cast<int64_t>(next.size()) <= decoder.cheap_rows());
+  const auto rows = static_cast<int64_t>(next.size());
+  enum class Way { at_once, one_by_one, dense };
+  const auto logits = [&](Way way, const Adapter* used) {
+    KvPrefix prefix;
+    if (ragged) {
+      prefix = ragged_prefix(decoder, read);
+    }
+    KvCache cache = decoder.start(prefix, static_cast<int64_t>(read.size()) + rows);
+    if (!ragged) {
+      const ReadRequest first{.cache = &cache, .tokens = read};
+      decoder.read({&first, 1});
+    }
+    const int64_t slots = cache.slots();
+    std::vector<at::Tensor> parts;
+    for (int64_t r = 0; r < (way == Way::one_by_one ? rows : 1); ++r) {
+      const ReadRequest request{
+          .cache = &cache,
+          .tokens = way == Way::one_by_one ? std::span(next).subspan(r, 1) : std::span(next),
+          .logits = Logits::all,
+          .hidden = way == Way::dense,
+          .adapter = used};
+      parts.push_back(decoder.read({&request, 1}).front().logits);
+    }
+    CHECK(cache.slots() == slots + rows);
+    return at::cat(parts);
+  };
+  const Adapter* used = adapted ? adapter.get() : nullptr;
+  const at::Tensor together = logits(Way::at_once, used);
+  REQUIRE(together.sizes() == at::IntArrayRef({rows, decoder.geometry().vocabulary}));
+  const auto apart = [&](const at::Tensor& other) {
+    return (together - other).abs().max().item<double>();
+  };
+  const at::Tensor single = logits(Way::one_by_one, used);
+  CHECK(apart(single) < 0.1);
+  CHECK(apart(logits(Way::dense, used)) < 0.5);
+  CHECK(apart(logits(Way::at_once, adapted ? nullptr : adapter.get())) > 1);
 }
 
 TEST_CASE("default encoder: embeddings equal the reference in float32",

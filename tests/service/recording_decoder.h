@@ -43,6 +43,7 @@ class RecordingDecoder final : public backbone::Decoder {
 
   const backbone::DecoderGeometry& geometry() const override { return inner_->geometry(); }
   const backbone::DevicePolicy& policy() const override { return inner_->policy(); }
+  int64_t cheap_rows() const override { return inner_->cheap_rows(); }
   const Digest& fingerprint() const override { return inner_->fingerprint(); }
   const Digest& model() const override { return inner_->model(); }
   backbone::KvCache start(const backbone::KvPrefix& prefix, int64_t room) const override {

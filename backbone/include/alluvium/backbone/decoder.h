@@ -178,6 +178,10 @@ class Decoder {
   /// exceed max_positions. Slots of a ragged segment cost each layer and head what it has, no more.
   virtual KvCache start(const KvPrefix& prefix, int64_t room) const = 0;
 
+  /// Rows that read() takes in for little more than the price of one: where weights are read from
+  /// memory for each pass, the work on a few rows hides behind it. 1 = a second row costs as much.
+  virtual int64_t cheap_rows() const = 0;
+
   /// Reads every request's tokens in one batch and appends them to the caches. Results in request
   /// order. Throws InvalidArgument before any computing when a request is empty, a token lies
   /// outside the vocabulary, a cache lacks room or the positions would pass max_positions. Records

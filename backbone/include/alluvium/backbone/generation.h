@@ -26,6 +26,15 @@ struct GenerationOptions {
   std::vector<std::string> stop;
   std::vector<TokenId> stop_tokens;  ///< generation ends at any of these
   const Adapter* adapter = nullptr;  ///< acts on prompt and answer; null = the bare decoder
+  /// Tokens of a text that what is generated may quote, alive during the call: what follows its last
+  /// tokens there is read ahead in one pass and kept as far as it is what would have been picked
+  /// (Yang et al., 2023, "Inference with Reference"). Changes nothing but the number of passes, up to
+  /// the rounding between a read of one row and one of several.
+  std::span<const TokenId> reference;
+  /// Tokens of the question, say: of several places in the reference that fit equally, the one with
+  /// most of these about it is read on from.
+  std::span<const TokenId> topic;
+  int64_t read_ahead = 4;  ///< tokens of it a pass at most; 0 = one token a pass
 };
 
 enum class FinishReason { stop, length, cancelled };
@@ -47,6 +56,9 @@ struct Generation {
   double first_token_ms = 0;  ///< from the call to the first token
   double total_ms = 0;
   int64_t prompt_tokens = 0;
+  int64_t passes = 0;      ///< reads of the decoder after the one that gave the first token
+  int64_t read_ahead = 0;  ///< tokens of the reference read in them
+  int64_t kept_ahead = 0;  ///< of these, picked
 };
 
 /// Receives each new piece of valid UTF-8 text; returns false to cancel.
@@ -54,7 +66,7 @@ using TextCallback = std::function<bool(std::string_view piece)>;
 
 /// Reads `prompt` (at least one token) after what `cache` holds and generates. The cache must have
 /// room for prompt and max_tokens. Throws InvalidArgument on options outside their ranges
-/// (temperature >= 0, 0 < top_p <= 1, max_tokens >= 0).
+/// (temperature >= 0, 0 < top_p <= 1, max_tokens >= 0, read_ahead >= 0).
 Generation generate(const Decoder& decoder, const Tokenizer& tokenizer, KvCache& cache,
                     std::span<const TokenId> prompt, const GenerationOptions& options,
                     const TextCallback& on_text = nullptr);

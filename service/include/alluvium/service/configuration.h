@@ -56,6 +56,8 @@ struct AnswerConfiguration {
   double recompute = 0.16;
   ChoiceConfiguration choice;
   int64_t max_tokens = 32;
+  /// Tokens of the document read ahead in one pass with those of the answer that quote it; 0 = none
+  int64_t read_ahead = 4;
   double temperature = 0;
   double top_p = 1;
   int64_t max_question_tokens = 1024;

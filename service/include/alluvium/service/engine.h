@@ -42,6 +42,9 @@ std::string decoder_path(const ModelsConfiguration& configuration);
 /// Loads decoder and encoder as the configuration says. Throws InvalidArgument naming the key and the path when a file is missing.
 Models load_models(const Configuration& configuration);
 
+/// The decoder and its tokenizer alone, for what embeds nothing. Throws likewise.
+Models load_decoder_alone(const Configuration& configuration);
+
 struct Question {
   std::string text;
   std::string name_space = "default";
