@@ -25,6 +25,8 @@
 #include "alluvium/memory_bank/kv_record.h"
 #include "alluvium/service/engine.h"
 #include "alluvium/service/prompt.h"
+#include "alluvium/service/readers.h"
+#include "alluvium/service/refusal.h"
 #include "progress_bar.h"
 
 namespace alluvium::experiments {
@@ -105,18 +107,20 @@ class Laboratory {
   const backbone::Tokenizer& tokenizer() const { return *models_.decoder_tokenizer; }
   const backbone::GenerationOptions& generation() const { return generation_; }
 
-  /// The adapter of a directory, with the digest of its file; nothing for "none".
-  struct Reader {
-    std::shared_ptr<const backbone::Adapter> adapter;
-    std::string sha256;
-  };
-  Reader reader(const std::string& directory) const {
+  /// The adapter of a directory; null for "none".
+  std::shared_ptr<const service::LoadedReader> reader(const std::string& directory) const {
     if (directory == "none") {
-      return {};
+      return nullptr;
     }
     const learners::StoredAdapter stored =
         learners::load_adapter(directory, decoder().geometry().layers, decoder().model());
-    return {decoder().prepare(stored.state), stored.manifest.sha256};
+    return std::make_shared<const service::LoadedReader>(
+        service::LoadedReader{stored.manifest, decoder().prepare(stored.state)});
+  }
+
+  /// What decides, as in the service, whether it answers at all.
+  service::RefusalRule rule(const service::LoadedReader* reader) const {
+    return {configuration_.reader, reader, tokenizer()};
   }
 
   memory_bank::CodecContext context(const memory_bank::CodecOptions& options) const {
@@ -129,16 +133,18 @@ class Laboratory {
   }
 
   /// What an answer depends on beside its question and document.
-  std::string made_under(const memory_bank::Codec& codec, const Reader& reader) const {
+  std::string made_under(const memory_bank::Codec& codec,
+                         const service::LoadedReader* reader) const {
     const service::TemplateConfiguration& prompt = configuration_.prompt;
-    return to_hex(
-        Sha256()
-            .update(codec.fingerprint().data(), codec.fingerprint().size())
-            .update(nlohmann::json{reader.sha256, prompt.document, prompt.untitled_document,
-                                   prompt.question, prompt.stop, prompt.max_chunk_tokens,
-                                   configuration_.codec.positions, generation_.max_tokens}
-                        .dump())
-            .finish());
+    return to_hex(Sha256()
+                      .update(codec.fingerprint().data(), codec.fingerprint().size())
+                      .update(nlohmann::json{reader != nullptr ? reader->manifest.sha256 : "",
+                                             service::refuse_above(configuration_.reader, reader),
+                                             prompt.document, prompt.untitled_document,
+                                             prompt.question, prompt.stop, prompt.max_chunk_tokens,
+                                             configuration_.codec.positions, generation_.max_tokens}
+                                  .dump())
+                      .finish());
   }
 
   std::unique_ptr<memory_bank::Codec> make(const std::string& name) const {
@@ -173,15 +179,18 @@ class Laboratory {
 /// A setting ready for use.
 struct Arm {
   FrontierSetting setting;
-  std::unique_ptr<KvStages> stages;           // kv
-  std::unique_ptr<memory_bank::Codec> plain;  // the others
-  Laboratory::Reader reader;
+  std::unique_ptr<KvStages> stages;                     // kv
+  std::unique_ptr<memory_bank::Codec> plain;            // the others
+  std::shared_ptr<const service::LoadedReader> reader;  // null: the bare decoder
+  service::RefusalRule rule;
 
+  const backbone::Adapter* adapter() const { return reader ? reader->adapter.get() : nullptr; }
   const memory_bank::Codec& codec() const { return stages ? stages->codec() : *plain; }
 };
 
 Arm make_arm(const Laboratory& laboratory, const FrontierSetting& setting) {
-  Arm arm{setting, nullptr, nullptr, laboratory.reader(setting.reader)};
+  auto reader = laboratory.reader(setting.reader);
+  Arm arm{setting, nullptr, nullptr, reader, laboratory.rule(reader.get())};
   switch (setting.kind) {
     case Kind::kv:
       arm.stages = memory_bank::make_kv_stages(laboratory.context(setting.options));
@@ -259,13 +268,13 @@ enum class Generate { yes, no };
 Asked ask(const Laboratory& laboratory, const Arm& arm, const Kept& kept,
           const QaQuestion& question, Generate generate) {
   const backbone::Decoder& decoder = laboratory.decoder();
-  const backbone::Adapter* adapter = arm.reader.adapter.get();
+  const backbone::Adapter* adapter = arm.adapter();
   const std::vector<TokenId> prompt = laboratory.question_tokens(question.text);
   const std::vector<TokenId> wanted = laboratory.tokenizer().encode(
       " " + (question.answers.empty() ? std::string() : question.answers.front()),
       backbone::SpecialTokens::plain_text);
   const int64_t room =
-      static_cast<int64_t>(prompt.size()) +
+      static_cast<int64_t>(prompt.size() + arm.rule.beginning().size()) +
       std::max(laboratory.generation().max_tokens, static_cast<int64_t>(wanted.size()));
   Asked asked;
   FrontierAnswer& answer = asked.answer;
@@ -273,19 +282,25 @@ Asked ask(const Laboratory& laboratory, const Arm& arm, const Kept& kept,
   answer.question = question.id;
   const Stopwatch watch;
   backbone::KvCache cache = decoder.start(arm.codec().to_prefix({&kept.memory, 1}, room), room);
-  const double load_ms = watch.elapsed_ms();
   const int64_t slots = cache.slots() + static_cast<int64_t>(prompt.size());
   const int64_t position = cache.next_position() + static_cast<int64_t>(prompt.size());
   if (generate == Generate::yes) {
-    backbone::GenerationOptions options = laboratory.generation();
-    options.adapter = adapter;
-    options.reference = kept.memory->tokens;
-    options.topic = prompt;
-    const backbone::Generation generation =
-        backbone::generate(decoder, laboratory.tokenizer(), cache, prompt, options);
-    answer.first_token_ms = load_ms + generation.first_token_ms;
-    answer.em = exact_match(generation.text, question.answers);
-    answer.f1 = token_f1(generation.text, question.answers);
+    const backbone::ReadRequest read{
+        .cache = &cache, .tokens = prompt, .logits = backbone::Logits::last, .adapter = adapter};
+    const at::Tensor logits = decoder.read({&read, 1}).front().logits;
+    const double evidence = arm.rule.weigh(decoder, cache, logits);
+    answer.first_token_ms = watch.elapsed_ms();
+    if (!arm.rule.refuses(evidence)) {
+      backbone::GenerationOptions options = laboratory.generation();
+      options.adapter = adapter;
+      options.reference = kept.memory->tokens;
+      options.topic = prompt;
+      const backbone::Generation generation = backbone::generate_after(
+          decoder, laboratory.tokenizer(), cache, arm.rule.answering(logits, evidence), options);
+      answer.first_token_ms += generation.first_token_ms;
+      answer.em = exact_match(generation.text, question.answers);
+      answer.f1 = token_f1(generation.text, question.answers);
+    }
     cache.rewind(slots - 1, position - 1);
   } else if (prompt.size() > 1) {
     const backbone::ReadRequest request{
@@ -354,7 +369,7 @@ FrontierResult measure_frontier(const FrontierOptions& options) {
   }
   std::map<std::string, std::string> made_under;
   for (const Arm& arm : arms) {
-    made_under[arm.setting.name] = laboratory.made_under(arm.codec(), arm.reader);
+    made_under[arm.setting.name] = laboratory.made_under(arm.codec(), arm.reader.get());
   }
   std::map<std::pair<std::string, std::string>, FrontierAnswer> done;
   for (FrontierAnswer& answer : read_answers(path)) {

@@ -12,7 +12,6 @@
 #include "alluvium/core/utf8.h"
 #include "alluvium/memory_bank/blend.h"
 #include "alluvium/service/prompt.h"
-#include "alluvium/service/refusal.h"
 #include "answer_chunks.h"
 #include "answer_stream.h"
 #include "document_choice.h"
@@ -67,12 +66,6 @@ void weigh(std::vector<Citation>& citations) {
   }
 }
 
-// Of so small a first token, which is not the likeliest, what is no refusal is not missed.
-constexpr double kUnlikelyBeginning = 0.2;
-
-/// 1 / (1 + exp(-x)).
-double logistic(double x) { return 1 / (1 + std::exp(-x)); }
-
 }  // namespace
 
 Answerer::Answerer(AnswererContext context)
@@ -97,44 +90,33 @@ Answer Answerer::answer(const Question& question, const backbone::TextCallback& 
   }
   answer.codec = codec->name();
   const LoadedReader* reader = readings.empty() ? nullptr : request.reader.get();
-  Context context = attend(request, *codec, reader, memories, answer);
+  const RefusalRule rule(context_.configuration.reader, reader, *context_.models.decoder_tokenizer);
+  Context context = attend(request, *codec, reader, rule, memories, answer);
   answer.load_ms = part.elapsed_ms() - answer.choose_ms;
   if (!context.logits.defined()) {
-    read_question(request, reader, context, answer);
+    read_question(request, reader, rule, context, answer);
   }
 
   answer.reader = reader != nullptr ? reader->label() : "none";
-  if (const double p = logistic(-context.evidence);
-      p > refuse_above(context_.configuration.reader, reader)) {
-    refuse(*reader, p, on_text, answer);
+  if (rule.refuses(context.evidence)) {
+    refuse(*reader, RefusalRule::probability(context.evidence), on_text, answer);
     answer.first_token_ms = answer.total_ms = whole.elapsed_ms();
     return answer;
   }
   const double before_generation_ms = whole.elapsed_ms();
-  const backbone::Generation generation = generate(request, reader, context, on_text, answer);
+  const backbone::Generation generation = generate(request, reader, rule, context, on_text, answer);
   answer.first_token_ms = before_generation_ms + generation.first_token_ms;
   answer.total_ms = whole.elapsed_ms();
   return answer;
 }
 
-std::vector<backbone::TokenId> Answerer::beginning_of_refusal(const LoadedReader* reader) const {
-  return declares_refusal(reader)
-             ? refusal_beginning(*context_.models.decoder_tokenizer, refusal_of(*reader))
-             : std::vector<backbone::TokenId>{};
-}
-
-void Answerer::read_question(const Request& request, const LoadedReader* reader, Context& context,
-                             Answer& answer) const {
+void Answerer::read_question(const Request& request, const LoadedReader* reader,
+                             const RefusalRule& rule, Context& context, Answer& answer) const {
   const backbone::Decoder& decoder = *context_.models.decoder;
-  const backbone::Adapter* adapter = adapter_of(reader);
   const backbone::ReadRequest read{&context.cache, request.tokens, backbone::Logits::last,
-                                   false,          false,          adapter};
+                                   false,          false,          adapter_of(reader)};
   context.logits = decoder.read({&read, 1}).front().logits;
-  // Below the threshold the question is answered whatever follows the refusal's first token, and half of all questions give that 1 %:
-  // to read on for them would be the dearest part of asking with a reader.
-  context.evidence = odds_against_refusal(
-      decoder, context.cache, context.logits, beginning_of_refusal(reader), adapter,
-      std::min(kUnlikelyBeginning, refuse_above(context_.configuration.reader, reader)));
+  context.evidence = rule.weigh(decoder, context.cache, context.logits);
   if (answer.citations.size() == 1) {
     answer.citations.front().evidence = context.evidence;
   }
@@ -152,7 +134,8 @@ void Answerer::refuse(const LoadedReader& reader, double probability,
 }
 
 backbone::Generation Answerer::generate(const Request& request, const LoadedReader* reader,
-                                        Context& context, const backbone::TextCallback& on_text,
+                                        const RefusalRule& rule, Context& context,
+                                        const backbone::TextCallback& on_text,
                                         Answer& answer) const {
   // What may yet be withheld is not streamed.
   const double refuse_below = context_.configuration.reader.refuse_below;
@@ -162,16 +145,12 @@ backbone::Generation Answerer::generate(const Request& request, const LoadedRead
   options.adapter = adapter_of(reader);
   options.reference = context.text;
   options.topic = request.tokens;
-  if (declares_refusal(reader)) {
-    context.logits =
-        without_refusal(context.logits, beginning_of_refusal(reader).front(), context.evidence);
-  }
-  backbone::Generation generation =
-      backbone::generate_after(*context_.models.decoder, *context_.models.decoder_tokenizer,
-                               context.cache, context.logits, options, [&](std::string_view piece) {
-                                 // An empty piece only asks whether to go on.
-                                 return may_refuse ? !on_text || on_text("") : stream.push(piece);
-                               });
+  backbone::Generation generation = backbone::generate_after(
+      *context_.models.decoder, *context_.models.decoder_tokenizer, context.cache,
+      rule.answering(context.logits, context.evidence), options, [&](std::string_view piece) {
+        // An empty piece only asks whether to go on.
+        return may_refuse ? !on_text || on_text("") : stream.push(piece);
+      });
   answer.text = trim(generation.text);
   answer.finish = backbone::to_string(generation.finish);
   answer.log_probability = generation.log_probability;
@@ -180,7 +159,7 @@ backbone::Generation Answerer::generate(const Request& request, const LoadedRead
   answer.confidence = confidence_of(reader, answer.mean_log_probability, context.evidence);
   answer.refused = reader != nullptr && is_refusal(answer.text, refusal_of(*reader));
   if (answer.refused && declares_refusal(reader)) {
-    answer.confidence = logistic(-context.evidence);
+    answer.confidence = RefusalRule::probability(context.evidence);
   }
   if (may_refuse) {
     if (!answer.refused && answer.confidence < refuse_below) {
@@ -393,12 +372,11 @@ backbone::KvCache Answerer::start(Compose compose, const Codec& codec,
 }
 
 Answerer::Context Answerer::attend(const Request& request, const Codec& codec,
-                                   const LoadedReader* reader,
+                                   const LoadedReader* reader, const RefusalRule& rule,
                                    const std::vector<std::shared_ptr<const Memory>>& memories,
                                    Answer& answer) const {
   const backbone::Decoder& decoder = *context_.models.decoder;
-  const std::vector<backbone::TokenId> refusal = beginning_of_refusal(reader);
-  const int64_t room = request.room() + static_cast<int64_t>(refusal.size());
+  const int64_t room = request.room() + static_cast<int64_t>(rule.beginning().size());
   if (memories.size() < 2 || request.compose != Compose::choose) {
     Context context{start(request.compose, codec, memories, room), {}, 0, {}};
     for (const auto& memory : memories) {
@@ -422,10 +400,10 @@ Answerer::Context Answerer::attend(const Request& request, const Codec& codec,
          .logits = {}});
   }
   const Stopwatch watch;
-  const std::size_t best =
-      choose_document(decoder, candidates,
-                      {.tokens = request.tokens, .refusal = refusal, .adapter = adapter_of(reader)},
-                      choice_weights(context_.configuration.answer.choice, reader));
+  const std::size_t best = choose_document(
+      decoder, candidates,
+      {.tokens = request.tokens, .refusal = rule.beginning(), .adapter = adapter_of(reader)},
+      choice_weights(context_.configuration.answer.choice, reader));
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     answer.citations[i].weight = candidates[i].weight;
     answer.citations[i].question_log_probability = candidates[i].question_log_probability;

@@ -18,6 +18,7 @@
 #include "alluvium/service/compose.h"
 #include "alluvium/service/configuration.h"
 #include "alluvium/service/engine.h"
+#include "alluvium/service/refusal.h"
 
 namespace alluvium::service {
 
@@ -65,17 +66,16 @@ class Answerer {
                           const std::vector<std::shared_ptr<const memory_bank::Memory>>& memories,
                           int64_t room) const;
   Context attend(const Request& request, const memory_bank::Codec& codec,
-                 const LoadedReader* reader,
+                 const LoadedReader* reader, const RefusalRule& rule,
                  const std::vector<std::shared_ptr<const memory_bank::Memory>>& memories,
                  Answer& answer) const;
-  std::vector<backbone::TokenId> beginning_of_refusal(const LoadedReader* reader) const;
-  void read_question(const Request& request, const LoadedReader* reader, Context& context,
-                     Answer& answer) const;
+  void read_question(const Request& request, const LoadedReader* reader, const RefusalRule& rule,
+                     Context& context, Answer& answer) const;
   static void refuse(const LoadedReader& reader, double probability,
                      const backbone::TextCallback& on_text, Answer& answer);
   backbone::Generation generate(const Request& request, const LoadedReader* reader,
-                                Context& context, const backbone::TextCallback& on_text,
-                                Answer& answer) const;
+                                const RefusalRule& rule, Context& context,
+                                const backbone::TextCallback& on_text, Answer& answer) const;
   std::shared_ptr<const memory_bank::Memory> find_memory(const Reading& reading,
                                                          const Digest& fingerprint) const;
 

@@ -5,8 +5,6 @@
 namespace alluvium::service {
 namespace {
 
-constexpr const char* kRefusal = "I do not find this in what I have read";
-
 // For readers that bring no weights of their own: fitted for the first one shipped.
 constexpr ChoiceWeights kReaderChoice{.retrieval = 6, .question = 0.6, .evidence = 0.27};
 
@@ -34,23 +32,6 @@ ChoiceWeights choice_weights(const ChoiceConfiguration& configured, const Loaded
   set(weights.question, configured.question_weight, "choice_question_weight");
   set(weights.evidence, configured.evidence_weight, "choice_evidence_weight");
   return weights;
-}
-
-bool declares_refusal(const LoadedReader* reader) {
-  return reader != nullptr && reader->manifest.settings.count("no_answer") > 0;
-}
-
-std::string refusal_of(const LoadedReader& reader) {
-  const auto found = reader.manifest.settings.find("no_answer");
-  return found == reader.manifest.settings.end() ? kRefusal : found->second;
-}
-
-double refuse_above(const ReaderConfiguration& configured, const LoadedReader* reader) {
-  if (!declares_refusal(reader)) {
-    return 1;
-  }
-  return configured.refuse_above >= 0 ? configured.refuse_above
-                                      : metric_or(*reader, "refuse_above", 0.5);
 }
 
 double confidence_of(const LoadedReader* reader, double mean_log_probability, double evidence) {

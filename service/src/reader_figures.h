@@ -1,9 +1,7 @@
-// What a reader's manifest says of choosing, refusing and confidence, with defaults for one that says nothing.
+// What a reader's manifest says of choosing and confidence, with defaults for one that says nothing.
 //
 // Threads: pure functions. A null reader is the bare decoder.
 #pragma once
-
-#include <string>
 
 #include "alluvium/service/configuration.h"
 #include "alluvium/service/readers.h"
@@ -16,16 +14,6 @@ const backbone::Adapter* adapter_of(const LoadedReader* reader);
 
 /// The configured weights where they are set, else the reader's own.
 ChoiceWeights choice_weights(const ChoiceConfiguration& configured, const LoadedReader* reader);
-
-/// Whether it was taught to say that the documents have no answer.
-bool declares_refusal(const LoadedReader* reader);
-
-/// What it says then.
-std::string refusal_of(const LoadedReader& reader);
-
-/// The probability of refusing above which nothing is answered: the configured one, or the reader's own, or one half where it brings none;
-/// 1 where no refusal was taught.
-double refuse_above(const ReaderConfiguration& configured, const LoadedReader* reader);
 
 /// P(the answer is right), from the mean log-probability of its tokens and the log-odds against a refusal: the reader's logistic fit, else
 /// the tokens' geometric mean probability.

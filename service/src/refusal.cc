@@ -8,6 +8,8 @@
 #include <ATen/ops/logsumexp.h>
 
 #include "alluvium/backbone/generation.h"
+#include "alluvium/service/configuration.h"
+#include "alluvium/service/readers.h"
 
 namespace alluvium::service {
 namespace {
@@ -18,6 +20,9 @@ using backbone::TokenId;
 constexpr std::size_t kRefusalTokens = 2;
 constexpr double kSurest = 20;
 constexpr double kNothing = 1e-6;
+// Of so small a first token, which is not the likeliest, what is no refusal is not missed.
+constexpr double kUnlikelyBeginning = 0.2;
+constexpr const char* kRefusal = "I do not find this in what I have read";
 
 }  // namespace
 
@@ -62,6 +67,47 @@ at::Tensor without_refusal(const at::Tensor& logits, TokenId first, double evide
   const double left = first_alone - 1 / (1 + std::exp(evidence));
   others[first] = left > kNothing ? all + std::log(left) : -std::numeric_limits<double>::infinity();
   return others;
+}
+
+bool declares_refusal(const LoadedReader* reader) {
+  return reader != nullptr && reader->manifest.settings.count("no_answer") > 0;
+}
+
+std::string refusal_of(const LoadedReader& reader) {
+  const auto found = reader.manifest.settings.find("no_answer");
+  return found == reader.manifest.settings.end() ? kRefusal : found->second;
+}
+
+double refuse_above(const ReaderConfiguration& configured, const LoadedReader* reader) {
+  if (!declares_refusal(reader)) {
+    return 1;
+  }
+  if (configured.refuse_above >= 0) {
+    return configured.refuse_above;
+  }
+  const auto own = reader->manifest.metrics.find("refuse_above");
+  return own == reader->manifest.metrics.end() ? 0.5 : own->second;
+}
+
+RefusalRule::RefusalRule(const ReaderConfiguration& configured, const LoadedReader* reader,
+                         const backbone::Tokenizer& tokenizer)
+    : reader_(reader), above_(refuse_above(configured, reader)) {
+  if (declares_refusal(reader)) {
+    beginning_ = refusal_beginning(tokenizer, refusal_of(*reader));
+  }
+}
+
+double RefusalRule::weigh(const backbone::Decoder& decoder, backbone::KvCache& cache,
+                          const at::Tensor& logits) const {
+  return odds_against_refusal(decoder, cache, logits, beginning_,
+                              reader_ != nullptr ? reader_->adapter.get() : nullptr,
+                              std::min(kUnlikelyBeginning, above_));
+}
+
+double RefusalRule::probability(double evidence) { return 1 / (1 + std::exp(evidence)); }
+
+at::Tensor RefusalRule::answering(const at::Tensor& logits, double evidence) const {
+  return beginning_.empty() ? logits : without_refusal(logits, beginning_.front(), evidence);
 }
 
 }  // namespace alluvium::service

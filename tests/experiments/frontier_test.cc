@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "alluvium/core/error.h"
+#include "alluvium/experiments/bench.h"
 #include "alluvium/experiments/frontier_bench.h"
 #include "support/catch.h"
 #include "support/paths.h"
@@ -23,7 +24,7 @@ std::string content(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-FrontierOptions small_frontier(const TemporaryDirectory& directory, const std::string& encoder) {
+FrontierOptions small_frontier(const TemporaryDirectory& directory) {
   std::string text;
   for (int i = 0; i < 9; ++i) {
     text += "Crane " + std::to_string(i) + " lifts. ";
@@ -43,7 +44,6 @@ FrontierOptions small_frontier(const TemporaryDirectory& directory, const std::s
   options.directory = directory / "out";
   options.configuration = service::default_configuration();
   options.configuration.models.decoder = write_tiny_llama_gguf(directory.path(), 1);
-  options.configuration.models.encoder = encoder;
   options.configuration.prompt.prefix = "<|endoftext|>Read. ";
   options.configuration.prompt.document = "{title}: {text}\n";
   options.configuration.prompt.question = "Q {question} A";
@@ -58,13 +58,8 @@ FrontierOptions small_frontier(const TemporaryDirectory& directory, const std::s
 
 TEST_CASE("bench frontier: every setting answers every question, and its bytes are its record's",
           "[experiments][frontier]") {
-  const auto encoder = default_encoder_path();
-  if (!encoder) {
-    WARN("skipped: the default encoder is not installed");
-    return;
-  }
   const TemporaryDirectory directory;
-  const FrontierOptions options = small_frontier(directory, *encoder);
+  const FrontierOptions options = small_frontier(directory);
   const auto result = experiments::measure_frontier(options);
   CHECK(result.answers.size() == 3 * options.settings.size());
   const auto rows = experiments::summarise_frontier(options.settings, result.answers,
@@ -138,6 +133,16 @@ TEST_CASE("bench frontier: every setting answers every question, and its bytes a
   CHECK(lines() == 2 * result.answers.size());
   experiments::measure_frontier(options);
   CHECK(lines() == 2 * result.answers.size());
+}
+
+TEST_CASE("bench frontier: a shard that is none is told by its name", "[experiments][frontier]") {
+  for (const char* shard : {"", "2", "2/", "/5", "2/5x", "one/two", "2/5/7"}) {
+    CAPTURE(shard);
+    CHECK_THROWS_WITH(
+        experiments::run_frontier_bench({"--documents", "none.jsonl", "--questions", "none.jsonl",
+                                         "--out", "none", "--shard", shard}),
+        Catch::Contains("--shard is I/N") && Catch::Contains(shard));
+  }
 }
 
 TEST_CASE("bench frontier: means, shares and paired intervals", "[experiments][frontier]") {

@@ -35,7 +35,6 @@ struct Bench {
     }
     std::ofstream(directory / "alluvium.toml")
         << "[models]\ndecoder = \"" << write_tiny_llama_gguf(directory.path(), 1)
-        << "\"\nencoder = \"" << *default_encoder_path()
         << "\"\ndtype = \"f32\"\nthreads = 1\n[prompt]\nprefix = \"<|endoftext|>Read. \"\n"
            "max_chunk_tokens = 64\n[answer]\nmax_tokens = 4\n";
   }
@@ -85,10 +84,6 @@ at::Tensor parameters_of(const std::string& out) {
 
 TEST_CASE("train reader: from JSON lines to an adapter that loads, over several codecs",
           "[experiments][train]") {
-  if (!default_encoder_path()) {
-    WARN("skipped: the default encoder is not installed");
-    return;
-  }
   const Bench bench;
   const std::string out = bench.directory / "out";
   REQUIRE(experiments::run_train(bench.arguments(out, 4)) == 0);
@@ -117,10 +112,6 @@ TEST_CASE("train reader: from JSON lines to an adapter that loads, over several 
 
 TEST_CASE("train reader: memories kept on the disk train as those made anew",
           "[experiments][train]") {
-  if (!default_encoder_path()) {
-    WARN("skipped: the default encoder is not installed");
-    return;
-  }
   const Bench bench;
   const auto train = [&](const std::string& name, bool cached) {
     const std::string out = bench.directory / name;
@@ -152,10 +143,6 @@ TEST_CASE("train reader: memories kept on the disk train as those made anew",
 
 TEST_CASE("train reader: what validates is not trained on, also where both come from one file",
           "[experiments][train]") {
-  if (!default_encoder_path()) {
-    WARN("skipped: the default encoder is not installed");
-    return;
-  }
   const Bench bench;
   const std::string out = bench.directory / "out";
   REQUIRE(experiments::run_train({"reader", "--documents", bench.directory / "documents.jsonl",
@@ -170,10 +157,6 @@ TEST_CASE("train reader: what validates is not trained on, also where both come 
 }
 
 TEST_CASE("train average: the mean of two readers on the disk", "[experiments][train]") {
-  if (!default_encoder_path()) {
-    WARN("skipped: the default encoder is not installed");
-    return;
-  }
   const Bench bench;
   const std::string one = bench.directory / "one";
   const std::string two = bench.directory / "two";
