@@ -32,6 +32,7 @@ Row to_row(const QaRow& row) {
           {"peak_rss_bytes", row.peak_rss_bytes},
           {"first_token_ms_p99", row.first_token_ms_p99},
           {"answer_ms_p99", row.answer_ms_p99},
+          {"answer_ms_mean", row.answer_ms_mean},
           {"retrieve_ms_p50", row.retrieve_ms_p50},
           {"load_ms_p50", row.load_ms_p50},
           {"choose_ms_mean", row.choose_ms_mean},

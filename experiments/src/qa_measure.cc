@@ -182,6 +182,7 @@ void measure_row(const RowContext& context, QaRow& row, std::vector<QaAnswer>& a
   row.first_token_ms_p99 = percentile(first_token, 0.99);
   row.answer_ms_p50 = percentile(total, 0.5);
   row.answer_ms_p99 = percentile(total, 0.99);
+  row.answer_ms_mean = mean(total);
   row.retrieve_ms_p50 = percentile(retrieve, 0.5);
   row.load_ms_p50 = percentile(load, 0.5);
   row.choose_ms_mean = mean(choose);
@@ -268,6 +269,7 @@ void measure_llama_cpp(const RowContext& context, const QaBenchOptions& options,
   row.first_token_ms_p99 = percentile(first_token, 0.99);
   row.answer_ms_p50 = percentile(total, 0.5);
   row.answer_ms_p99 = percentile(total, 0.99);
+  row.answer_ms_mean = mean(total);
   row.answer_tokens_mean = mean(tokens);
   row.memory_slots_mean = mean(slots);
   row.candidates_mean = static_cast<double>(row.top_k);

@@ -71,6 +71,8 @@ TEST_CASE("bench qa: every combination has its row, and retrieval finds the name
     CHECK(row.fallbacks == 0);
     CHECK(row.first_token_ms_p50 > 0);
     CHECK(row.answer_ms_p50 >= row.first_token_ms_p50);
+    CHECK(row.answer_ms_mean > 0);
+    CHECK(row.answer_ms_mean <= row.answer_ms_p99);
     CHECK(row.peak_rss_bytes > 0);
     CHECK((row.bytes_per_document > 0) == (row.codec != "none"));
     CHECK((row.read_tokens_per_s > 0) == (row.codec != "none"));

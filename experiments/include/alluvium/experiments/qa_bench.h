@@ -66,6 +66,7 @@ struct QaRow {
   int64_t peak_rss_bytes = 0;
   double first_token_ms_p99 = 0;
   double answer_ms_p99 = 0;
+  double answer_ms_mean = 0;
   double retrieve_ms_p50 = 0;
   double load_ms_p50 = 0;
   double choose_ms_mean = 0;
