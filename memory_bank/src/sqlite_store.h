@@ -114,7 +114,13 @@ class SqliteStore final : public Store {
   /// The fingerprints that serve who asks for `fingerprint`: its family's members, or itself.
   std::vector<Digest> members_of(const Digest& fingerprint) const;
 
-  int64_t compact_segment(int64_t segment, uint64_t bytes);
+  /// Records of a segment, the first ones that live, by their offset: a part of it.
+  std::map<uint64_t, std::vector<std::byte>> read_first_records(int64_t segment);
+
+  /// One round of emptying a segment: its first records that live go elsewhere, or it goes when none
+  /// does. What that frees is added to `freed`. False when the segment is gone.
+  bool move_records(int64_t segment, int64_t& freed);
+
   void compact_database();
   void verify_database(std::vector<std::string>& findings);
 

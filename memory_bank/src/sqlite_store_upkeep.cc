@@ -1,6 +1,8 @@
 // The part of SqliteStore that counts, compacts and verifies.
+#include <algorithm>
 #include <filesystem>
 #include <map>
+#include <vector>
 
 #include "alluvium/core/error.h"
 #include "alluvium/memory_bank/kv_record.h"
@@ -15,6 +17,9 @@ constexpr const char* kMergeStep =
     "INSERT INTO document_text(document_text, rank) VALUES ('merge', 256)";
 constexpr const char* kMergeAll =
     "INSERT INTO document_text(document_text, rank) VALUES ('merge', -256)";
+
+// Of emptying a full segment: who appends waits for one of them at most.
+constexpr std::size_t kRoundsOfASegment = 64;
 
 int64_t count(Connection& connection, const char* sql) {
   Statement statement(connection, sql);
@@ -56,58 +61,95 @@ int64_t SqliteStore::compact(double min_live_share) {
                  "min_live_share must lie in [0, 1], got {}", min_live_share);
   ALLUVIUM_CHECK(writer_ != nullptr, "the store {} is open for reading only", directory_);
   int64_t freed = 0;
-  for (const auto& [segment, size_before] : segments_.sizes()) {
-    const std::lock_guard lock(segments_mutex_);
-    const auto sizes = segments_.sizes();
-    const auto size = sizes.find(segment);
-    if (size == sizes.end()) {
-      continue;  // another compaction was here first
-    }
-    const uint64_t bytes = size->second;
+  for (const auto& [segment, bytes] : segments_.sizes()) {
     auto live_bytes = select_live_bytes(*readers_.lease());
     const uint64_t used = bytes - SegmentFiles::kHeaderBytes;
     const uint64_t live = live_bytes[segment];
     if (live < used && static_cast<double>(live) <= min_live_share * static_cast<double>(used)) {
-      freed += compact_segment(segment, bytes);
+      while (move_records(segment, freed)) {
+      }
     }
   }
   compact_database();
   return freed;
 }
 
-int64_t SqliteStore::compact_segment(int64_t segment, uint64_t bytes) {
+std::map<uint64_t, std::vector<std::byte>> SqliteStore::read_first_records(int64_t segment) {
+  const std::size_t most = std::max<std::size_t>(options_.segment_bytes / kRoundsOfASegment, 1);
+  std::map<uint64_t, std::vector<std::byte>> records;
+  std::size_t bytes = 0;
+  for (const MemoryRow& memory : select_memories(*readers_.lease(), segment)) {
+    const auto [record, first] = records.try_emplace(memory.place.offset);
+    if (!first) {
+      continue;  // chunks of equal text name one record
+    }
+    // Bytes are copied as they are: a damaged record stays damaged and is found when it is loaded.
+    // One whose bytes are gone stays empty.
+    try {
+      record->second = segments_.read(memory.place);
+    } catch (const DataCorruption&) {
+    }
+    bytes += record->second.size();
+    if (bytes >= most) {
+      break;
+    }
+  }
+  return records;
+}
+
+bool SqliteStore::move_records(int64_t segment, int64_t& freed) {
+  // Read before the lock is taken, so that who waits to append gets a turn between two rounds.
+  const auto records = read_first_records(segment);
+  const std::lock_guard lock(segments_mutex_);
+  const auto sizes = segments_.sizes();
+  const auto size = sizes.find(segment);
+  if (size == sizes.end()) {
+    return false;  // another compaction has emptied it
+  }
   if (segments_.mark().segment == segment) {
     segments_.start_new();
   }
   const std::vector<MemoryRow> live = select_memories(*readers_.lease(), segment);
-  std::map<uint64_t, RecordPlace> moved;  // by offset: chunks of equal text name one record
-  uint64_t kept = 0;
-  for (const MemoryRow& memory : live) {
-    const auto [to, first] = moved.try_emplace(memory.place.offset);
-    if (!first) {
-      continue;
-    }
-    // Bytes are copied as they are: a damaged record stays damaged and is found when it is loaded.
-    // One whose bytes are gone gets no place.
-    try {
-      to->second = segments_.append(segments_.read(memory.place));
-      kept += SegmentFiles::padded(memory.place.bytes);
-    } catch (const DataCorruption&) {
-    }
+  if (live.empty()) {
+    freed += static_cast<int64_t>(size->second);
+    segments_.remove(segment);
+    return false;
   }
-  segments_.sync();
-  write([&](Connection& connection) {
+  const RecordPlace mark = segments_.mark();
+  int64_t kept = 0;
+  try {
+    std::map<uint64_t, RecordPlace> moved;  // by offset
     for (const MemoryRow& memory : live) {
-      const RecordPlace& to = moved.at(memory.place.offset);
-      if (to.bytes > 0) {
-        move_memories(connection, memory.place, to);
-      } else {
-        drop_memory(connection, memory);
+      const auto record = records.find(memory.place.offset);
+      if (record == records.end() || moved.count(memory.place.offset) > 0) {
+        continue;  // in another round, or done
+      }
+      RecordPlace& to = moved[memory.place.offset];
+      if (!record->second.empty()) {
+        to = segments_.append(record->second);
+        kept += static_cast<int64_t>(SegmentFiles::padded(memory.place.bytes));
       }
     }
-  });
-  segments_.remove(segment);
-  return static_cast<int64_t>(bytes - kept);
+    segments_.sync();
+    write([&](Connection& connection) {
+      for (const MemoryRow& memory : live) {
+        const auto to = moved.find(memory.place.offset);
+        if (to == moved.end()) {
+          continue;
+        }
+        if (to->second.bytes > 0) {
+          move_memories(connection, memory.place, to->second);
+        } else {
+          drop_memory(connection, memory);
+        }
+      }
+    });
+  } catch (...) {
+    segments_.rewind(mark);
+    throw;
+  }
+  freed -= kept;
+  return true;
 }
 
 void SqliteStore::compact_database() {

@@ -60,6 +60,56 @@ TEST_CASE("full disk: a batch whose records do not fit changes nothing and goes 
   CHECK(same_memory(*store.load_memory(chunk, bank_fingerprint()), deposits[1].memories[0]));
 }
 
+TEST_CASE("full disk: compaction stops, loses nothing and is finished later",
+          "[memory_bank][store][fault]") {
+  const TemporaryDirectory directory;
+  FaultyFileSystem files;
+  memory_bank::StoreOptions options;
+  options.segment_bytes = 16384;  // a round moves one record
+  SqliteStore store(directory.path(), options, StoreSeams{&files, 0});
+  std::vector<Deposit> deposits;
+  for (int i = 0; i < 12; ++i) {
+    deposits.push_back(
+        make_deposit(make_document(fmt::format("d{}", i), 1, fmt::format("Text {}", i))));
+  }
+  store.commit(deposits);
+  const auto erase = [&](int i) {
+    LogEntry entry;
+    entry.kind = LogEntry::Kind::erase;
+    entry.document.id = fmt::format("d{}", i);
+    entry.document.version = 1;
+    store.erase(entry, nullptr);
+  };
+  for (int i = 0; i < 12; i += 2) {
+    erase(i);
+  }
+  const auto check_all = [&] {
+    for (int i = 1; i < 12; i += 2) {
+      CAPTURE(i);
+      const int64_t chunk =
+          store.chunks(store.find("default", fmt::format("d{}", i))->row).at(0).row;
+      const auto memory = store.load_memory(chunk, bank_fingerprint());
+      REQUIRE(memory);
+      CHECK(same_memory(*memory, deposits[static_cast<std::size_t>(i)].memories[0]));
+    }
+    CHECK(store.verify().empty());
+  };
+  SECTION("in the third record") {
+    files.faults.bytes_left = 2000;
+    CHECK_THROWS_AS(store.compact(1.0), ResourceExhausted);
+  }
+  SECTION("at the first sync") {
+    files.faults.syncs_to_fail = 1;
+    CHECK_THROWS_AS(store.compact(1.0), Unavailable);
+  }
+  check_all();
+
+  files.faults = {};
+  CHECK(store.compact(1.0) > 0);
+  check_all();
+  CHECK(store.compact(1.0) == 0);
+}
+
 TEST_CASE("full disk: a full database refuses the log, keeps what it has and goes on",
           "[memory_bank][store][fault]") {
   const TemporaryDirectory directory;

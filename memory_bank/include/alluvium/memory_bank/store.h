@@ -282,7 +282,7 @@ class Store {
   virtual StoreCounts counts(const Digest& fingerprint) = 0;
 
   /// Rewrites segments whose live share is below `min_live_share`; returns bytes freed. Reads go on
-  /// meanwhile.
+  /// meanwhile, and so do writes, a sixty-fourth of a segment after the other.
   virtual int64_t compact(double min_live_share = 0.5) = 0;
 
   /// Checks database pages and every live record; returns one line for each thing found wrong.
