@@ -87,7 +87,8 @@ int run_frontier_bench(const std::vector<std::string>& arguments) {
                  "boundary_bits=,key_group=,scale_bits=,merge=,residual_rank=,"
                  "tail_bits=,quantiser=,entropy=; repeatable");
   app.add_option("--reader", readers,
-                 "none or an adapter's directory; every setting is asked with each")
+                 "none or an adapter's directory; every setting is asked with each; "
+                 "reader.refuse_above decides, as in the service, whether it answers")
       ->delimiter(',');
   app.add_option("--limit", options.limit, "questions asked, drawn by the seed; 0 = all");
   app.add_option("--seed", options.seed, "of the draw");

@@ -114,7 +114,8 @@ class SqliteStore final : public Store {
   /// The fingerprints that serve who asks for `fingerprint`: its family's members, or itself.
   std::vector<Digest> members_of(const Digest& fingerprint) const;
 
-  /// Records of a segment, the first ones that live, by their offset: a part of it.
+  /// The first live records of a segment by their offset, a sixty-fourth of a full segment of them;
+  /// one that cannot be read is empty.
   std::map<uint64_t, std::vector<std::byte>> read_first_records(int64_t segment);
 
   /// One round of emptying a segment: its first records that live go elsewhere, or it goes when none
