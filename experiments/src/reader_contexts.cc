@@ -25,7 +25,8 @@ ReaderContexts::ReaderContexts(const service::Models& models,
     codecs_.push_back(registry.make("kv", {.decoder = models.decoder.get(),
                                            .tokenizer = models.decoder_tokenizer.get(),
                                            .prefix = &prefix_,
-                                           .options = options}));
+                                           .options = options,
+                                           .basis = models.basis.get()}));
   }
 }
 

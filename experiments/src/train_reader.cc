@@ -232,7 +232,7 @@ int train_reader(TrainReaderOptions& o, const std::vector<std::string>& argument
   }
   std::optional<MemoryFolder> folder;
   if (!o.memory_cache.empty()) {
-    folder.emplace(o.memory_cache);
+    folder.emplace(o.memory_cache, models.basis);
   }
   const ReaderContexts contexts(models, configuration.prompt, codecs, folder ? &*folder : nullptr);
   ReaderTask task(models, configuration.prompt, contexts, training, validation,

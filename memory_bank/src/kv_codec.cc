@@ -37,22 +37,31 @@ at::ScalarType decoded_type(const CodecContext& context, const KvSettings& setti
   }
 }
 
+KvSettings settings_of(const CodecContext& context) {
+  const KvSettings settings = resolve_settings(context.options, context.basis != nullptr);
+  ALLUVIUM_CHECK(!settings.transformed() || context.basis != nullptr,
+                 "codec.quantiser = transform needs a basis (codec.basis)");
+  return settings;
+}
+
 std::string describe(const CodecContext& context) {
-  const KvSettings settings = resolve_settings(context.options);
-  return fmt::format("{} {}", at::toString(decoded_type(context, settings)), settings.describe());
+  const KvSettings settings = settings_of(context);
+  return fmt::format("{} {}{}", at::toString(decoded_type(context, settings)), settings.describe(),
+                     settings.transformed() ? " basis=" + to_hex(context.basis->digest) : "");
 }
 
 /// Reads a chunk once and keeps pre-RoPE keys and values: all of them as they are, or the rows an
 /// observer finds, quantised.
 ///
 /// Source : the stages are those of kv/: observer, budget, merge, compensation, channels,
-///          quantise, residual, layer_section, entropy.
+///          quantise, residual, layer_section, entropy; or transform in place of the last four.
 class StagedKvCodec final : public CodecBase, public KvStages {
  public:
   explicit StagedKvCodec(const CodecContext& context)
       : CodecBase(context, "kv", describe(context)),
-        settings_(resolve_settings(context.options)),
-        word_(settings_word(context.options)),
+        settings_(settings_of(context)),
+        word_(settings_word(context.options, context.basis != nullptr)),
+        basis_(context.basis),
         type_(decoded_type(context, settings_)),
         scheme_(parse_position_scheme(context.options.positions)) {
     if (settings_.evicts()) {
@@ -110,8 +119,8 @@ class StagedKvCodec final : public CodecBase, public KvStages {
     Memory memory = remember_tokens(chunk);
     memory.origin.preset = word_;
     const KeptRows kept = choose(chunk, reading.rows);
-    if (!settings_.quantised() && kept.everything() && !settings_.prunes_channels() &&
-        settings_.entropy == EntropyCoder::none) {
+    if (!settings_.quantised() && !settings_.transformed() && kept.everything() &&
+        !settings_.prunes_channels() && settings_.entropy == EntropyCoder::none) {
       memory.keys = as_it_is(reading.keys);
       memory.values = as_it_is(reading.values);
       return memory;
@@ -120,15 +129,16 @@ class StagedKvCodec final : public CodecBase, public KvStages {
         merge_rows(settings_.merge, reading.keys, reading.values, kept,
                    {.scores = reading.rows.scores, .rope = rope_ ? &*rope_ : nullptr});
     const auto storable = [&](const at::Tensor& captured) {
-      return settings_.quantised() ? captured : as_it_is(captured);  // store_kv() checks the former
+      // store_kv() checks the former.
+      return settings_.quantised() || settings_.transformed() ? captured : as_it_is(captured);
     };
     auto stored = std::make_shared<const StoredKv>(store_kv(
         storable(rows.keys), storable(rows.values), kept, type_, settings_,
         settings_.merge == "compensation" ? compensate(reading.keys, reading.values, kept, *rope_)
                                           : CompensationRows{},
-        channels_of(rows.keys, reading, kept)));
+        channels_of(rows.keys, reading, kept), basis_));
     // What attention will see is what the record gives.
-    load_kv(*stored, layers_of(*stored), memory);
+    load_kv(*stored, layers_of(*stored), memory, basis_);
     memory.stored = std::move(stored);
     return memory;
   }
@@ -235,6 +245,7 @@ class StagedKvCodec final : public CodecBase, public KvStages {
 
   const KvSettings settings_;
   const std::string word_;
+  const KvBasis* const basis_;  // null: none
   const at::ScalarType type_;
   const PositionScheme scheme_;
   std::unique_ptr<Observer> observer_;

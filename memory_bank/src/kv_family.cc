@@ -20,6 +20,7 @@ CodecContext with_preset(CodecContext context, const std::string& preset) {
   plain.positions = context.options.positions;
   plain.temperature = context.options.temperature;
   plain.lse_scale = context.options.lse_scale;
+  plain.basis = context.options.basis;
   context.options = plain;
   return context;
 }
@@ -28,8 +29,8 @@ CodecContext with_preset(CodecContext context, const std::string& preset) {
 
 KvFamily::KvFamily(const CodecContext& context) : context_(context) {
   check_codec_options(context.options);
-  ways_.push_back(
-      {settings_word(context.options), context.options.preset, make_kv_stages(context)});
+  ways_.push_back({settings_word(context.options, context.basis != nullptr), context.options.preset,
+                   make_kv_stages(context)});
   for (const std::string& preset : kv_presets()) {
     if (preset != ways_.front().word) {
       ways_.push_back({preset, preset, make_kv_stages(with_preset(context, preset))});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <numeric>
@@ -17,7 +18,7 @@ namespace alluvium::memory_bank {
 namespace {
 
 constexpr std::array<char, 4> kMagic = {'A', 'K', 'V', 'M'};
-constexpr uint16_t kVersion = 5;
+constexpr uint16_t kVersion = 6;
 constexpr uint16_t kOldest = 2;        // what this build still reads, and writes where it suffices
 constexpr uint16_t kEvicted = 1;       // flag: sections begin with bit maps of kept rows
 constexpr uint16_t kNarrowScales = 2;  // flag, from version 3: scales and minima in 8 bits
@@ -27,6 +28,7 @@ constexpr uint16_t kFewerChannels = 16;  // flag, from version 4: keys of some c
 constexpr uint16_t kResidual = 32;       // flag, from version 4: factors of residuals behind codes
 constexpr uint16_t kTail = 64;           // flag, from version 5: evicted rows in few bits
 constexpr uint16_t kRowKeys = 128;       // flag, from version 5: a key's scales are a row's
+constexpr uint16_t kTransformed = 256;   // flag, from version 6: steps along a basis, coded
 constexpr std::size_t kAlignment = 64;
 
 enum class StoredType : uint8_t { f32 = 1, f16 = 2, bf16 = 3 };
@@ -49,7 +51,10 @@ struct Header {
   uint64_t record_bytes;
   uint16_t residual_rank;  // when kResidual is set
   uint8_t tail_bits;       // when kTail is set
-  uint8_t reserved[13];
+  uint8_t reserved;
+  float key_step;  // when kTransformed is set
+  float value_step;
+  uint32_t basis_mark;
   uint32_t payload_crc;  // of everything after the header
   uint32_t header_crc;   // of the header up to here
 };
@@ -130,7 +135,7 @@ uint16_t known_flags(uint16_t version) {
   return static_cast<uint16_t>(
       kEvicted | (version >= 3 ? kNarrowScales : 0) |
       (version >= 4 ? kCoded | kCompensated | kFewerChannels | kResidual : 0) |
-      (version >= 5 ? kTail | kRowKeys : 0));
+      (version >= 5 ? kTail | kRowKeys : 0) | (version >= 6 ? kTransformed : 0));
 }
 
 uint16_t flags_of(const StoredKv& stored) {
@@ -141,7 +146,8 @@ uint16_t flags_of(const StoredKv& stored) {
       (stored.everything ? 0 : kEvicted) | (stored.scale_bits == 8 ? kNarrowScales : 0) |
       (coded ? kCoded : 0) | (stored.compensated ? kCompensated : 0) |
       (stored.fewer_channels ? kFewerChannels : 0) | (stored.residual_rank > 0 ? kResidual : 0) |
-      (stored.tail_bits > 0 ? kTail : 0) | (stored.row_keys ? kRowKeys : 0));
+      (stored.tail_bits > 0 ? kTail : 0) | (stored.row_keys ? kRowKeys : 0) |
+      (stored.transformed() ? kTransformed : 0));
 }
 
 /// The oldest that knows the flags, so that older builds read what they can.
@@ -173,6 +179,11 @@ Header read_header(std::span<const std::byte> record) {
               ((header.flags & kEvicted) != 0 && (header.flags & kCompensated) == 0 &&
                (header.tail_bits == 2 || header.tail_bits == 3 || header.tail_bits == 4)),
           "its tail is none");
+  const auto positive = [](float step) { return std::isfinite(step) && step > 0; };
+  require((header.flags & kTransformed) == 0 ||
+              ((header.flags & ~(kTransformed | kEvicted | kCompensated)) == 0 &&
+               positive(header.key_step) && positive(header.value_step)),
+          "its steps along a basis are none");
   return header;
 }
 
@@ -187,6 +198,9 @@ void check_counts(const Header& header) {
   require(header.layers <= header.record_bytes / sizeof(LayerEntry),
           "its layers exceed its length");
   const uint64_t fold = (header.flags & kCoded) != 0 ? kMostFold : 1;
+  if ((header.flags & kTransformed) != 0) {
+    return;  // all but the tokens, which take bytes each, is the basis' own shape (load_kv)
+  }
   const uint64_t most = 4 * fold * header.record_bytes;
   uint64_t product = 1;
   const bool loses = (header.flags & kEvicted) != 0 && (header.flags & kTail) == 0;
@@ -213,9 +227,11 @@ std::vector<StoredLayer> read_directory(std::span<const std::byte> record, const
     std::memcpy(&entry, record.data() + layout.directory + i * sizeof(entry), sizeof(entry));
     require(entry.begin == next && entry.bytes <= record.size() - next,
             "a layer's section lies outside it");
-    require(known_bits(entry.key_bits, scalar_type(header.type)) &&
-                known_bits(entry.value_bits, scalar_type(header.type)),
-            "a layer's bits are not known");
+    const auto known = [&](int64_t bits) {
+      return (header.flags & kTransformed) != 0 ? bits == 0
+                                                : known_bits(bits, scalar_type(header.type));
+    };
+    require(known(entry.key_bits) && known(entry.value_bits), "a layer's bits are not known");
     StoredLayer& layer = layers.emplace_back();
     layer.key_bits = entry.key_bits;
     layer.value_bits = entry.value_bits;
@@ -285,6 +301,9 @@ std::vector<std::byte> encode_record(const Memory& memory) {
   header.residual_rank = static_cast<uint16_t>(stored.residual_rank);
   header.tail_bits = static_cast<uint8_t>(stored.tail_bits);
   header.key_group = static_cast<uint16_t>(stored.key_group);
+  header.key_step = stored.key_step;
+  header.value_step = stored.value_step;
+  header.basis_mark = stored.basis_mark;
   header.id_bytes = header.tokens * header.id_width;
   const Layout layout(header.id_bytes, header.layers);
   header.record_bytes = layout.sections;
@@ -316,7 +335,7 @@ std::vector<std::byte> encode_record(const Memory& memory) {
   return record;
 }
 
-Memory decode_record(std::span<const std::byte> record) {
+Memory decode_record(std::span<const std::byte> record, const KvBasis* basis) {
   const Header header = read_header(record);
   check_counts(header);
   const Layout layout(header.id_bytes, header.layers);
@@ -341,7 +360,12 @@ Memory decode_record(std::span<const std::byte> record) {
   stored.fewer_channels = (header.flags & kFewerChannels) != 0;
   stored.tail_bits = (header.flags & kTail) != 0 ? header.tail_bits : 0;
   stored.row_keys = (header.flags & kRowKeys) != 0;
-  load_kv(stored, layers, memory);
+  if ((header.flags & kTransformed) != 0) {
+    stored.key_step = header.key_step;
+    stored.value_step = header.value_step;
+    stored.basis_mark = header.basis_mark;
+  }
+  load_kv(stored, layers, memory, basis);
   return memory;
 }
 

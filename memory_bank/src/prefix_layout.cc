@@ -28,7 +28,7 @@ PositionScheme parse_position_scheme(const std::string& word) {
 
 void check_codec_options(const CodecOptions& options) {
   parse_position_scheme(options.positions);
-  resolve_settings(options);
+  resolve_settings(options, true);  // a codec that has no basis asks again
   ALLUVIUM_CHECK(options.richer_share >= 0 && options.richer_share <= 0.5,
                  "codec.richer_share must lie in [0, 0.5], got {}", options.richer_share);
   ALLUVIUM_CHECK(options.quality_tokens >= 0 && options.quality_tokens <= 512,

@@ -46,7 +46,7 @@ std::vector<double> SqliteStore::quality_gaps(const Digest& fingerprint, int64_t
 
 Memory SqliteStore::read_checked(const MemoryRow& row,
                                  const std::vector<backbone::TokenId>& tokens) const {
-  Memory memory = decode_record(segments_.read(row.place));
+  Memory memory = decode_record(segments_.read(row.place), options_.basis.get());
   const auto require = [&](bool condition, const char* what) {
     if (!condition) {
       throw DataCorruption(fmt::format("memory record of chunk {}: {}", row.chunk_row, what));

@@ -10,6 +10,7 @@
 #include "alluvium/core/error.h"
 #include "alluvium/experiments/training.h"
 #include "alluvium/learners/adapter_file.h"
+#include "alluvium/memory_bank/kv_basis.h"
 #include "support/catch.h"
 #include "support/paths.h"
 #include "support/synthetic_checkpoint.h"
@@ -187,6 +188,65 @@ TEST_CASE("train average: the mean of two readers on the disk", "[experiments][t
   };
   CHECK(at::allclose(q(found), q(load(one)).lerp(q(load(two)), 0.25), 1e-2, 1e-4));
   CHECK_THROWS_WITH(average({"--weights", "1"}), Catch::Contains("1 numbers for 2 adapters"));
+}
+
+TEST_CASE("train basis: text gives one, its questions another", "[experiments][train]") {
+  const Bench bench;
+  const auto train = [&](const std::string& name, const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"basis",
+                                          "--documents",
+                                          bench.directory / "documents.jsonl",
+                                          "--out",
+                                          bench.directory / name,
+                                          "--config",
+                                          bench.directory / "alluvium.toml"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    REQUIRE(experiments::run_train(arguments) == 0);
+    return memory_bank::load_kv_basis(bench.directory / name);
+  };
+  const auto plain = train("plain", {});
+  CHECK(plain.digest == train("again", {}).digest);
+  CHECK(plain.digest != train("fewer", {"--limit", "3"}).digest);
+  const auto asked = train("asked", {"--questions", bench.directory / "questions.jsonl"});
+  CHECK(asked.digest != plain.digest);
+  CHECK(at::equal(asked.values.analysis, plain.values.analysis));  // questions meet keys alone
+  // The reader's own questions.
+  REQUIRE(experiments::run_train(bench.arguments(bench.directory / "reader", 2)) == 0);
+  const auto read = train("read", {"--questions", bench.directory / "questions.jsonl", "--reader",
+                                   bench.directory / "reader"});
+  CHECK(read.digest != asked.digest);
+  // It is what a memory is written in when the configuration names it.
+  CHECK(experiments::run_train({"reader",
+                                "--documents",
+                                bench.directory / "documents.jsonl",
+                                "--questions",
+                                bench.directory / "questions.jsonl",
+                                "--steps",
+                                "1",
+                                "--rows",
+                                "60",
+                                "--rank",
+                                "1",
+                                "--validation-limit",
+                                "2",
+                                "--preset",
+                                "tiny",
+                                "--memory-cache",
+                                bench.directory / "memories",
+                                "--out",
+                                bench.directory / "out",
+                                "--config",
+                                bench.directory / "alluvium.toml",
+                                "--set",
+                                "codec.basis=" + (bench.directory / "read")}) == 0);
+  int records = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(bench.directory / "memories")) {
+    std::ifstream file(entry.path(), std::ios::binary);
+    file.seekg(4);
+    CHECK(file.get() == 6);  // the record's version: steps along a basis
+    ++records;
+  }
+  CHECK(records > 0);
 }
 
 TEST_CASE("train: what cannot be trained is said with exit code 2", "[experiments][train]") {

@@ -85,7 +85,7 @@ TEST_CASE("record: absurd counts under a right CRC are refused without taking me
 TEST_CASE("record: another version is not read", "[memory_bank][record]") {
   const auto record = encode_record(make_memory(count_up(5), 3));
   CHECK_THROWS_AS(decode_record(forge(record, kVersionAt, uint16_t{1})), NotSupported);
-  CHECK_THROWS_AS(decode_record(forge(record, kVersionAt, uint16_t{6})), NotSupported);
+  CHECK_THROWS_AS(decode_record(forge(record, kVersionAt, uint16_t{7})), NotSupported);
   CHECK_THROWS_AS(decode_record(forge(record, kVersionAt + 2, uint16_t{2})), NotSupported);
   CHECK_THROWS_AS(decode_record(forge(record, kVersionAt + 2, uint16_t{8})), NotSupported);
 }

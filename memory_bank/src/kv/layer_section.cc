@@ -298,15 +298,7 @@ std::vector<std::byte> encode_section(const SectionShape& shape, const at::Tenso
                                       std::span<const int64_t> positions,
                                       std::span<const HeadChannels> channels) {
   std::vector<std::byte> section(section_bytes(shape, counts, channels));
-  std::byte* out = section.data();
-  if (!shape.everything) {
-    std::size_t at = 0;
-    for (const int64_t rows : counts) {
-      set_bits(positions.subspan(at, static_cast<std::size_t>(rows)), out);
-      at += static_cast<std::size_t>(rows);
-      out += map_bytes(shape);
-    }
-  }
+  std::byte* out = write_kept_rows(shape, counts, positions, section.data());
   for (const HeadChannels& head : channels) {
     set_bits(head.kept, out);
     out += mask_bytes(shape);
@@ -322,6 +314,19 @@ std::vector<std::byte> encode_section(const SectionShape& shape, const at::Tenso
                 other_positions(shape, counts, positions), channels, out);
   }
   return section;
+}
+
+std::byte* write_kept_rows(const SectionShape& shape, std::span<const int64_t> counts,
+                           std::span<const int64_t> positions, std::byte* out) {
+  if (!shape.everything) {
+    std::size_t at = 0;
+    for (const int64_t rows : counts) {
+      set_bits(positions.subspan(at, static_cast<std::size_t>(rows)), out);
+      at += static_cast<std::size_t>(rows);
+      out += map_bytes(shape);
+    }
+  }
+  return out;
 }
 
 void read_kept_rows(const SectionShape& shape, std::span<const std::byte> section,

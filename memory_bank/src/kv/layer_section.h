@@ -78,6 +78,10 @@ std::vector<std::byte> encode_section(const SectionShape& shape, const at::Tenso
                                       std::span<const int64_t> positions,
                                       std::span<const HeadChannels> channels);
 
+/// The bit maps of kept rows, at `out`; returns where they end. Nothing for a section of everything.
+std::byte* write_kept_rows(const SectionShape& shape, std::span<const int64_t> counts,
+                           std::span<const int64_t> positions, std::byte* out);
+
 /// Kept rows of each head, and their tokens, from the bit maps. Throws DataCorruption when the
 /// section is too short for them, a head keeps nothing, or a bit stands past the last token.
 void read_kept_rows(const SectionShape& shape, std::span<const std::byte> section,

@@ -21,8 +21,9 @@
 
 namespace alluvium::memory_bank {
 
-/// What a row's range is: from its lowest number to its highest, or as far below 0 as above.
-enum class Quantiser { minmax, cachegen };
+/// What a row's range is: from its lowest number to its highest, or as far below 0 as above; or there is
+/// none (kv/transform.h), which nothing here takes.
+enum class Quantiser { minmax, cachegen, transform };
 
 /// Bytes of `elements` codes of `bits`: the first code in the lowest bits, the last byte filled up
 /// with 0.

@@ -4,17 +4,13 @@
 #include <array>
 #include <cstring>
 
-#include "kv/record_check.h"
+#include "kv/rans_stream.h"
 
 namespace alluvium::memory_bank {
 namespace {
 
-constexpr uint32_t kPrecision = 12;  // frequencies sum to 2^12
-constexpr uint32_t kTotal = 1U << kPrecision;
-constexpr uint32_t kLowest = 1U << 16;  // a state lies in [kLowest, 2^32)
 constexpr std::size_t kSymbols = 256;
 constexpr std::size_t kBlock = 16;
-constexpr std::size_t kStates = 2;
 constexpr std::size_t kLevels = 16;
 
 /// Level 0 does not occur. Steps of 2 below 128, of the square root of 2 above.
@@ -46,7 +42,7 @@ Levels levels_of(std::span<const uint8_t> symbols) {
   return levels;
 }
 
-/// Shares of kTotal, none of them 0 for a symbol that occurs.
+/// Shares of kRansTotal, none of them 0 for a symbol that occurs.
 struct Frequencies {
   std::array<uint32_t, kSymbols> share{};
   std::array<uint32_t, kSymbols> first{};
@@ -61,11 +57,11 @@ struct Frequencies {
     uint32_t sum = 0;
     for (std::size_t s = 0; s < kSymbols; ++s) {
       if (levels[s] > 0) {
-        share[s] = 1 + kWeights[levels[s]] * (kTotal - occurring) / weights;
+        share[s] = 1 + kWeights[levels[s]] * (kRansTotal - occurring) / weights;
         sum += share[s];
       }
     }
-    *std::max_element(share.begin(), share.end()) += kTotal - sum;
+    *std::max_element(share.begin(), share.end()) += kRansTotal - sum;
     for (std::size_t s = 1; s < kSymbols; ++s) {
       first[s] = first[s - 1] + share[s - 1];
     }
@@ -120,26 +116,6 @@ Levels read_levels(std::span<const std::byte>& coded, std::size_t alphabet) {
   return levels;
 }
 
-/// The u16 words of a span.
-class Words {
- public:
-  explicit Words(std::span<const std::byte> bytes) : bytes_(bytes) {}
-
-  uint32_t next() {
-    require(bytes_.size() - at_ >= sizeof(uint16_t), "coded numbers end too early");
-    uint16_t word;
-    std::memcpy(&word, bytes_.data() + at_, sizeof(word));
-    at_ += sizeof(word);
-    return word;
-  }
-
-  bool end() const { return at_ == bytes_.size(); }
-
- private:
-  std::span<const std::byte> bytes_;
-  std::size_t at_ = 0;
-};
-
 }  // namespace
 
 std::vector<std::byte> encode_rans(std::span<const uint8_t> symbols, int64_t bits) {
@@ -148,60 +124,28 @@ std::vector<std::byte> encode_rans(std::span<const uint8_t> symbols, int64_t bit
   std::vector<std::byte> out;
   write_levels(levels, std::size_t{1} << bits, out);
 
-  // What is decoded first is coded last.
-  std::vector<uint16_t> words;
-  std::array<uint32_t, kStates> states = {kLowest, kLowest};
-  for (std::size_t i = symbols.size(); i-- > 0;) {
-    uint32_t& state = states[i % kStates];
-    const uint32_t share = frequencies.share[symbols[i]];
-    if (state >= uint64_t{share} << (32 - kPrecision)) {
-      words.push_back(static_cast<uint16_t>(state));
-      state >>= 16;
-    }
-    state = (state / share << kPrecision) + state % share + frequencies.first[symbols[i]];
+  std::vector<RansInterval> intervals;
+  intervals.reserve(symbols.size());
+  for (const uint8_t symbol : symbols) {
+    intervals.push_back({frequencies.first[symbol], frequencies.share[symbol]});
   }
-  for (std::size_t i = kStates; i-- > 0;) {
-    words.push_back(static_cast<uint16_t>(states[i] >> 16));
-    words.push_back(static_cast<uint16_t>(states[i]));
-  }
-  std::reverse(words.begin(), words.end());
-  const auto* bytes = reinterpret_cast<const std::byte*>(words.data());
-  out.insert(out.end(), bytes, bytes + words.size() * sizeof(uint16_t));
+  write_rans(intervals, out);
   return out;
 }
 
 void decode_rans(std::span<const std::byte> coded, int64_t bits, std::span<uint8_t> symbols) {
   const Frequencies frequencies(read_levels(coded, std::size_t{1} << bits));
-  std::array<uint8_t, kTotal> symbol_of;
+  std::array<uint8_t, kRansTotal> symbol_of;
   for (std::size_t s = 0; s < kSymbols; ++s) {
     std::fill_n(symbol_of.begin() + frequencies.first[s], frequencies.share[s],
                 static_cast<uint8_t>(s));
   }
-  Words words(coded);
-  const auto start = [&] {
-    const uint32_t low = words.next();
-    return low | words.next() << 16;
-  };
-  const auto decode = [&](uint32_t& state) {
-    const uint32_t slot = state % kTotal;
-    const uint8_t symbol = symbol_of[slot];
-    state = frequencies.share[symbol] * (state >> kPrecision) + slot - frequencies.first[symbol];
-    if (state < kLowest) {
-      state = state << 16 | words.next();
-    }
-    return symbol;
-  };
-  uint32_t even = start();
-  uint32_t odd = start();
-  std::size_t i = 0;
-  for (; i + 1 < symbols.size(); i += kStates) {
-    symbols[i] = decode(even);
-    symbols[i + 1] = decode(odd);
+  RansReader reader(coded);
+  for (uint8_t& symbol : symbols) {
+    symbol = symbol_of[reader.slot()];
+    reader.take({frequencies.first[symbol], frequencies.share[symbol]});
   }
-  if (i < symbols.size()) {
-    symbols[i] = decode(even);
-  }
-  require(even == kLowest && odd == kLowest && words.end(), "coded numbers end too late");
+  require(reader.ended(), "coded numbers end too late");
 }
 
 }  // namespace alluvium::memory_bank

@@ -10,9 +10,7 @@
 //          root of 2 (of 2 for the rare), which costs some 0.01 bits a symbol.
 // Layout : the table: for alphabets of 256 a mask of the 16 blocks of 16 symbols that occur, u16; for
 //          each symbol of those blocks (of smaller alphabets: each symbol) 4 bits, the first in the
-//          lowest: 0 it does not occur, q it has kWeights[q]. Then u16 words: the two states, the low
-//          word first, and what each takes in, in the order of decoding. Even symbols are of the first
-//          state, odd ones of the second.
+//          lowest: 0 it does not occur, q it has kWeights[q]. Then the symbols, kv/rans_stream.h.
 // Threads: pure functions.
 #pragma once
 

@@ -11,6 +11,14 @@
 namespace alluvium::memory_bank {
 namespace {
 
+/// Of a preset where there is a basis.
+struct Steps {
+  double keep = 0;  // 0: the preset has none
+  double key = 0;
+  double value = 0;
+  const char* merge = "none";
+};
+
 struct Preset {
   const char* name;
   double keep;
@@ -22,15 +30,16 @@ struct Preset {
   const char* merge = "none";
   double key_channels = 1.0;
   const char* entropy = "none";
+  Steps steps = {};
 };
 
 // Shares and bits were chosen on SQuAD train, under each preset's bytes (docs/ARCHITECTURE.md).
 constexpr std::array kPresets = {
     Preset{"lossless", 1.0, 0, 0},
     Preset{"safe", 1.0, 8, 8},
-    Preset{"default", 0.555, 8, 4},
-    Preset{"compact", 0.385, 4, 4, 8, 16, 8},
-    Preset{"tiny", 0.21, 4, 3, 4, 32, 8, "compensation", 1.0, "rans"},
+    Preset{"default", 0.555, 8, 4, 8, 32, 16, "none", 1.0, "none", {1.0, 0.02, 0.32}},
+    Preset{"compact", 0.385, 4, 4, 8, 16, 8, "none", 1.0, "none", {0.55, 0.045, 0.3}},
+    Preset{"tiny", 0.21, 4, 3, 4, 32, 8, "compensation", 1.0, "rans", {0.33, 0.08, 0.55}},
 };
 
 void check_bits(const char* key, int64_t bits) {
@@ -44,6 +53,22 @@ void check_bits(const char* key, int64_t bits) {
 /// each layer (h2o, zipcache, expected_attention, tail), keydiff compares the rows of one head, and a global choice starves whole layers.
 const char* usual_budget(const std::string& observer) {
   return observer == "repeat" || observer == "random" ? "global" : "uniform";
+}
+
+/// Whether an option asks for what only ranges have.
+bool names_ranges(const CodecOptions& options) {
+  return options.key_bits != 0 || options.value_bits != 0 || options.key_channels != 0 ||
+         options.boundary_bits != 0 || options.key_group != 0 || options.scale_bits != 0 ||
+         options.residual_rank != 0 || options.tail_bits != 0 || options.entropy != "preset";
+}
+
+/// A step of transform: the option's, else the preset's.
+double step_of(const char* key, double asked, double usual) {
+  ALLUVIUM_CHECK(asked == 0 || (asked >= 0.01 && asked <= 10),
+                 "codec.{} must lie in [0.01, 10], or be 0 for the preset's, got {}", key, asked);
+  ALLUVIUM_CHECK(asked > 0 || usual > 0,
+                 "codec.{} must be set: the preset has none for quantiser transform", key);
+  return asked > 0 ? asked : usual;
 }
 
 void check_word(const char* key, const std::string& word, const std::vector<std::string>& known) {
@@ -68,18 +93,20 @@ const std::vector<std::string>& merge_names() {
 }
 
 const std::vector<std::string>& quantiser_names() {
-  static const std::vector<std::string> names = {"minmax", "cachegen"};
+  static const std::vector<std::string> names = {"minmax", "cachegen", "transform"};
   return names;
 }
 
-std::string settings_word(const CodecOptions& options) {
+std::string settings_word(const CodecOptions& options, bool has_basis) {
   CodecOptions plain;
   plain.preset = options.preset;
-  return resolve_settings(options).describe() == resolve_settings(plain).describe() ? options.preset
-                                                                                    : "custom";
+  return resolve_settings(options, has_basis).describe() ==
+                 resolve_settings(plain, has_basis).describe()
+             ? options.preset
+             : "custom";
 }
 
-KvSettings resolve_settings(const CodecOptions& options) {
+KvSettings resolve_settings(const CodecOptions& options, bool has_basis) {
   const auto preset = std::find_if(kPresets.begin(), kPresets.end(),
                                    [&](const Preset& p) { return options.preset == p.name; });
   ALLUVIUM_CHECK(preset != kPresets.end(), "codec.preset must be one of {}, got '{}'",
@@ -92,10 +119,30 @@ KvSettings resolve_settings(const CodecOptions& options) {
   check_bits("key_bits", options.key_bits);
   check_bits("value_bits", options.value_bits);
 
+  check_word("quantiser", options.quantiser == "preset" ? "minmax" : options.quantiser,
+             quantiser_names());
+  const bool transforms =
+      options.quantiser == "transform" || (options.quantiser == "preset" && has_basis &&
+                                           preset->steps.keep > 0 && !names_ranges(options));
+  ALLUVIUM_CHECK(!transforms || !names_ranges(options),
+                 "codec.quantiser = transform takes no bits, groups, channels, residual, tail or "
+                 "coder: leave those keys at 0 and codec.entropy at preset");
+  ALLUVIUM_CHECK(transforms || (options.key_step == 0 && options.value_step == 0),
+                 "codec.key_step and codec.value_step are of codec.quantiser = transform, which {}",
+                 has_basis ? "is not asked for" : "needs a basis (codec.basis)");
+
   KvSettings settings;
-  settings.keep = options.keep > 0 ? options.keep : preset->keep;
-  settings.key_bits = options.key_bits > 0 ? options.key_bits : preset->key_bits;
-  settings.value_bits = options.value_bits > 0 ? options.value_bits : preset->value_bits;
+  const double usual_keep =
+      transforms && preset->steps.keep > 0 ? preset->steps.keep : preset->keep;
+  settings.keep = options.keep > 0 ? options.keep : usual_keep;
+  if (transforms) {
+    settings.key_step = step_of("key_step", options.key_step, preset->steps.key);
+    settings.value_step = step_of("value_step", options.value_step, preset->steps.value);
+    settings.quantiser = Quantiser::transform;
+  } else {
+    settings.key_bits = options.key_bits > 0 ? options.key_bits : preset->key_bits;
+    settings.value_bits = options.value_bits > 0 ? options.value_bits : preset->value_bits;
+  }
   settings.key_channels = options.key_channels > 0 ? options.key_channels : preset->key_channels;
   const bool plain =
       settings.key_bits == settings.value_bits && (settings.key_bits == 0 || settings.key_bits > 8);
@@ -123,18 +170,17 @@ KvSettings resolve_settings(const CodecOptions& options) {
   ALLUVIUM_CHECK(options.residual_rank >= 0 && options.residual_rank <= 256,
                  "codec.residual_rank must lie in [0, 256], got {}", options.residual_rank);
   settings.residual_rank = settings.quantised() ? options.residual_rank : 0;
-  settings.entropy = parse_entropy(options.entropy == "preset" ? preset->entropy : options.entropy);
-  const auto& quantisers = quantiser_names();
-  const auto quantiser = std::find(quantisers.begin(), quantisers.end(), options.quantiser);
-  ALLUVIUM_CHECK(quantiser != quantisers.end(), "codec.quantiser must be one of {}, got '{}'",
-                 fmt::join(quantisers, ", "), options.quantiser);
-  if (settings.quantised()) {
-    settings.quantiser = static_cast<Quantiser>(quantiser - quantisers.begin());
+  const std::string coder = options.entropy == "preset" ? preset->entropy : options.entropy;
+  settings.entropy = transforms ? EntropyCoder::none : parse_entropy(coder);
+  if (settings.quantised() && options.quantiser == "cachegen") {
+    settings.quantiser = Quantiser::cachegen;
   }
   ALLUVIUM_CHECK(options.tail_bits == 0 || (options.tail_bits >= 2 && options.tail_bits <= 4),
                  "codec.tail_bits must be 2, 3 or 4, or 0 to lose what is not kept, got {}",
                  options.tail_bits);
-  const std::string merge = options.merge == "preset" ? preset->merge : options.merge;
+  const std::string usual_merge =
+      transforms && preset->steps.keep > 0 ? preset->steps.merge : preset->merge;
+  const std::string merge = options.merge == "preset" ? usual_merge : options.merge;
   check_word("merge", merge, merge_names());
   const std::string observer = options.observer == "preset" ? "repeat" : options.observer;
   const std::string budget = options.budget == "preset" ? usual_budget(observer) : options.budget;
@@ -182,6 +228,9 @@ std::string KvSettings::describe() const {
   }
   if (tail_bits > 0) {
     words += fmt::format(" tail_bits={}", tail_bits);
+  }
+  if (transformed()) {
+    words += fmt::format(" key_step={:.6g} value_step={:.6g}", key_step, value_step);
   }
   if (quantiser != Quantiser::minmax) {
     words +=

@@ -27,6 +27,8 @@ struct KvSettings {
   int64_t residual_rank = 0;   ///< 0 when nothing is quantised
   int64_t tail_bits = 0;       ///< of rows that are not kept; 0: they are lost
   Quantiser quantiser = Quantiser::minmax;
+  double key_step = 0;  ///< of quantiser transform, else 0
+  double value_step = 0;
   EntropyCoder entropy = EntropyCoder::none;
   // Not set by options.
   int64_t boundary_layers = 2;  ///< first and last layers
@@ -35,6 +37,7 @@ struct KvSettings {
   int64_t whole_below = 64;     ///< chunks of fewer tokens keep every row
 
   bool quantised() const { return key_bits != 0 && key_bits <= 8; }
+  bool transformed() const { return key_step > 0; }
   bool evicts() const { return keep < 1.0; }
   bool prunes_channels() const { return key_channels < 1.0; }
 
@@ -49,9 +52,9 @@ const std::vector<std::string>& merge_names();
 const std::vector<std::string>& quantiser_names();
 
 /// Preset and overrides as one word for people: the preset's, or "custom".
-std::string settings_word(const CodecOptions& options);
+std::string settings_word(const CodecOptions& options, bool has_basis = false);
 
-/// The preset with the overrides of `options`. Throws InvalidArgument naming key, value and bound.
-KvSettings resolve_settings(const CodecOptions& options);
+/// The preset with the overrides of `options`, where there is a basis or is none. Throws InvalidArgument naming key, value and bound.
+KvSettings resolve_settings(const CodecOptions& options, bool has_basis = false);
 
 }  // namespace alluvium::memory_bank

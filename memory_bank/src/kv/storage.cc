@@ -16,6 +16,7 @@
 #include "kv/entropy.h"
 #include "kv/layer_section.h"
 #include "kv/record_check.h"
+#include "kv/transform.h"
 
 namespace alluvium::memory_bank {
 namespace {
@@ -57,6 +58,20 @@ SectionShape shape_of(const StoredKv& stored, int64_t tokens, int64_t key_bits,
           .row_keys = stored.row_keys,
           .key_bits = key_bits,
           .value_bits = value_bits};
+}
+
+TransformSteps steps_of(const StoredKv& stored) { return {stored.key_step, stored.value_step}; }
+
+void check_basis(const StoredKv& stored, std::size_t layers, const KvBasis* basis) {
+  if (basis == nullptr || basis->mark() != stored.basis_mark) {
+    throw NotSupported(fmt::format(
+        "memory record: it is written in the basis {:08x}, and {}", stored.basis_mark,
+        basis == nullptr ? std::string("there is none (codec.basis)")
+                         : fmt::format("the one there is (codec.basis) is {:08x}", basis->mark())));
+  }
+  require(static_cast<int64_t>(layers) == basis->layers() && stored.kv_heads == basis->kv_heads() &&
+              stored.head_dim == basis->head_dim(),
+          "its shape is not that of its basis");
 }
 
 int64_t sum(std::span<const int64_t> counts) {
@@ -103,7 +118,8 @@ std::vector<StoredLayer> layers_of(const StoredKv& stored) {
 
 StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRows& kept,
                   at::ScalarType type, const KvSettings& settings,
-                  const CompensationRows& compensation, std::span<const HeadChannels> channels) {
+                  const CompensationRows& compensation, std::span<const HeadChannels> channels,
+                  const KvBasis* basis) {
   StoredKv stored;
   const int64_t layers = keys.size(0);
   const int64_t tokens = keys.size(2);
@@ -118,15 +134,23 @@ StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRo
   stored.fewer_channels = !channels.empty();
   stored.tail_bits = kept.everything() ? 0 : settings.tail_bits;
   stored.row_keys = settings.quantised() && settings.quantiser == Quantiser::cachegen;
+  if (settings.transformed()) {
+    stored.key_step = static_cast<float>(settings.key_step);
+    stored.value_step = static_cast<float>(settings.value_step);
+    ALLUVIUM_CHECK(basis != nullptr, "codec.quantiser = transform needs a basis");
+    stored.basis_mark = basis->mark();
+    check_basis(stored, static_cast<std::size_t>(layers), basis);
+  }
+  const bool narrows = settings.quantised() || settings.transformed();
   check_constants(channels);
   CompensationRows narrow = compensation;
   if (stored.compensated) {
     narrow.keys = host(narrow.keys, at::kHalf, true);
     narrow.values = host(narrow.values, at::kHalf, true);
   }
-  const at::ScalarType source = settings.quantised() ? at::kFloat : type;
-  const at::Tensor all_keys = host(keys, source, settings.quantised());
-  const at::Tensor all_values = host(values, source, settings.quantised());
+  const at::ScalarType source = narrows ? at::kFloat : type;
+  const at::Tensor all_keys = host(keys, source, narrows);
+  const at::Tensor all_values = host(values, source, narrows);
 
   KeptRows rows = kept;
   if (kept.everything()) {
@@ -151,7 +175,8 @@ StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRo
       const bool boundary = std::min(layer, layers - 1 - layer) < settings.boundary_layers;
       const auto bits = [&](int64_t wanted) {
         return settings.quantised() ? (boundary ? std::max(wanted, settings.boundary_bits) : wanted)
-                                    : width;
+               : stored.transformed() ? 0
+                                      : width;
       };
       out.key_bits = bits(settings.key_bits);
       out.value_bits = bits(settings.value_bits);
@@ -159,8 +184,17 @@ StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRo
       shape.quantiser = settings.quantiser;
       const auto counts = std::span<const int64_t>(rows.counts).subspan(l * heads, heads);
       const auto here = channels.empty() ? channels : channels.subspan(l * heads, heads);
-      out.section = encode_section(shape, all_keys[layer], all_values[layer], counts,
-                                   positions.subspan(first[l], first[l + 1] - first[l]), here);
+      const auto here_kept = positions.subspan(first[l], first[l + 1] - first[l]);
+      if (stored.transformed()) {
+        const auto numbers = encode_transform(*basis, layer, steps_of(stored), all_keys[layer],
+                                              all_values[layer], counts, here_kept);
+        out.section.resize(lead_bytes(shape, here) + numbers.size() + end_bytes(shape));
+        std::copy(numbers.begin(), numbers.end(),
+                  write_kept_rows(shape, counts, here_kept, out.section.data()));
+      } else {
+        out.section =
+            encode_section(shape, all_keys[layer], all_values[layer], counts, here_kept, here);
+      }
       if (stored.compensated) {
         write_compensation(narrow, layer, stored.kv_heads,
                            out.section.data() + out.section.size() - end_bytes(shape));
@@ -175,8 +209,12 @@ StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRo
   return stored;
 }
 
-void load_kv(const StoredKv& stored, std::span<const StoredLayer> layers, Memory& memory) {
+void load_kv(const StoredKv& stored, std::span<const StoredLayer> layers, Memory& memory,
+             const KvBasis* basis) {
   const int64_t tokens = memory.length();
+  if (stored.transformed()) {
+    check_basis(stored, layers.size(), basis);
+  }
   const auto heads = static_cast<std::size_t>(stored.kv_heads);
   const PlainSections sections(stored, tokens, layers);
   std::vector<int64_t> counts;
@@ -193,7 +231,9 @@ void load_kv(const StoredKv& stored, std::span<const StoredLayer> layers, Memory
     const auto here = std::span<const int64_t>(counts).last(heads);
     channels.push_back(stored.fewer_channels ? read_channels(shape, sections[l])
                                              : std::vector<HeadChannels>{});
-    require(sections[l].size() == section_bytes(shape, here, channels.back()),
+    const std::size_t plain = stored.transformed() ? lead_bytes(shape, {}) + end_bytes(shape)
+                                                   : section_bytes(shape, here, channels.back());
+    require(stored.transformed() ? sections[l].size() >= plain : sections[l].size() == plain,
             "a layer's section has another length than its rows");
     first.push_back(first.back() +
                     (shape.whole() ? static_cast<int64_t>(heads) * tokens : sum(here)));
@@ -215,9 +255,19 @@ void load_kv(const StoredKv& stored, std::span<const StoredLayer> layers, Memory
     for (int64_t i = begin; i < end; ++i) {
       const auto l = static_cast<std::size_t>(i);
       const std::size_t at = static_cast<std::size_t>(first[l]) * row_bytes;
-      decode_section(shape_of(stored, tokens, layers[l].key_bits, layers[l].value_bits),
-                     sections[l], std::span<const int64_t>(counts).subspan(l * heads, heads),
-                     channels[l], keys + at, values + at);
+      const SectionShape shape = shape_of(stored, tokens, layers[l].key_bits, layers[l].value_bits);
+      const auto here = std::span<const int64_t>(counts).subspan(l * heads, heads);
+      if (!stored.transformed()) {
+        decode_section(shape, sections[l], here, channels[l], keys + at, values + at);
+        continue;
+      }
+      const std::size_t lead = lead_bytes(shape, {});
+      const TransformedRows rows = decode_transform(
+          *basis, i, steps_of(stored),
+          sections[l].subspan(lead, sections[l].size() - lead - end_bytes(shape)), here);
+      for (const auto& [from, to] : {std::pair{&rows.keys, keys}, {&rows.values, values}}) {
+        at::from_blob(to + at, from->sizes(), options).copy_(*from);
+      }
     }
   });
   memory.compensation = {};

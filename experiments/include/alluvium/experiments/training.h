@@ -1,4 +1,4 @@
-// alluvium train: the adapters that can be trained.
+// alluvium train: adapters and bases that are fitted to data.
 //
 // Threads: owned by one thread.
 #pragma once
@@ -16,5 +16,8 @@ int run_train_reader(const std::vector<std::string>& arguments);
 
 /// train average.
 int run_train_average(const std::vector<std::string>& arguments);
+
+/// train basis.
+int run_train_basis(const std::vector<std::string>& arguments);
 
 }  // namespace alluvium::experiments

@@ -17,6 +17,7 @@
 #include "alluvium/backbone/decoder.h"
 #include "alluvium/backbone/kv_prefix.h"
 #include "alluvium/core/registry.h"
+#include "alluvium/memory_bank/kv_basis.h"
 #include "alluvium/memory_bank/memory.h"
 
 namespace alluvium::memory_bank {
@@ -60,8 +61,16 @@ struct CodecOptions {
   /// Bits of the rows that are not kept: 2, 3 or 4; 0: they are lost. Needs quantised rows, no merge
   int64_t tail_bits = 0;
   /// What codes stand for: minmax (keys a range for each channel and group of rows, values one a row) |
-  /// cachegen (one a row, as wide below 0 as above). Of no effect on what is not quantised
-  std::string quantiser = "minmax";
+  /// cachegen (one a row, as wide below 0 as above) | transform (steps along the directions of a basis,
+  /// coded by how likely each is); "preset": transform where there is a basis and no setting here asks
+  /// for bits, groups, channels, a residual, a tail or a coder; else minmax. The first two are of no
+  /// effect on what is not quantised
+  std::string quantiser = "preset";
+  double key_step = 0;    ///< of transform (TransformSteps), [0.01, 10]; 0 = as preset
+  double value_step = 0;  ///< likewise
+  /// A file of alluvium train basis; "auto": the installed one, if it was fitted to this decoder;
+  /// "none"
+  std::string basis = "auto";
   /// What stored bytes are coded with, without a change of what is read back: none | zstd | rans;
   /// "preset"
   std::string entropy = "preset";
@@ -92,6 +101,7 @@ struct CodecContext {
   const backbone::Tokenizer* tokenizer = nullptr;
   const SharedPrefix* prefix = nullptr;
   CodecOptions options;
+  const KvBasis* basis = nullptr;  ///< what options.basis names; null: none
 };
 
 class Codec {

@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "alluvium/memory_bank/kv_basis.h"
 #include "alluvium/memory_bank/memory.h"
 
 namespace alluvium::memory_bank {
@@ -18,7 +19,8 @@ namespace alluvium::memory_bank {
 std::vector<std::byte> encode_record(const Memory& memory);
 
 /// Parses and checks a record: magic, version, lengths against the span, both CRCs. Tensors are
-/// fresh copies. Throws DataCorruption naming what failed; NotSupported for a newer version.
-Memory decode_record(std::span<const std::byte> record);
+/// fresh copies. Throws DataCorruption naming what failed; NotSupported for a newer version, and for a
+/// record that is written in a basis other than `basis`.
+Memory decode_record(std::span<const std::byte> record, const KvBasis* basis = nullptr);
 
 }  // namespace alluvium::memory_bank

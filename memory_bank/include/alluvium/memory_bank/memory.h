@@ -68,7 +68,13 @@ struct StoredKv {
   bool fewer_channels = false;       ///< keys lack channels, whose means stand for them
   int64_t tail_bits = 0;  ///< of the tokens that are not among a head's kept ones; 0: they are lost
   bool row_keys = false;  ///< quantised keys have a scale and a minimum a row, not a channel
+  /// Steps of keys and values along the directions of a basis (kv/transform.h); 0: they are not written so
+  float key_step = 0;
+  float value_step = 0;
+  uint32_t basis_mark = 0;  ///< KvBasis::mark()
   std::vector<Layer> layers;
+
+  bool transformed() const { return key_step > 0; }
 };
 
 /// How a memory came to be kept as it is. Not part of its record: the store keeps it in the row.

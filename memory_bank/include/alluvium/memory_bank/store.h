@@ -158,10 +158,14 @@ struct LexicalHit {
   double score = 0;  ///< BM25, higher is better
 };
 
+struct KvBasis;
+
 struct StoreOptions {
   std::size_t segment_bytes = std::size_t{1} << 30;  ///< a segment file is closed past this
   bool read_only = false;        ///< no lock, no writes: for tools beside a running service
   const Clock* clock = nullptr;  ///< null = system clock
+  /// What records of codec.quantiser = transform are read in; null: those are NotSupported
+  std::shared_ptr<const KvBasis> basis;
 };
 
 class Store {

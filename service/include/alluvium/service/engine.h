@@ -34,15 +34,21 @@ struct Models {
   std::shared_ptr<const backbone::Tokenizer> decoder_tokenizer;
   std::shared_ptr<const backbone::Decoder> decoder;
   std::shared_ptr<const backbone::Encoder> encoder;
+  std::shared_ptr<const memory_bank::KvBasis> basis;  ///< of keys and values; null: none
 };
 
 /// The configured decoder's file or directory, or the default one's. Throws InvalidArgument naming the key and the path when it is missing.
 std::string decoder_path(const ModelsConfiguration& configuration);
 
-/// Loads decoder and encoder as the configuration says. Throws InvalidArgument naming the key and the path when a file is missing.
+/// The basis of codec.basis, whatever decoder it was fitted to; null for "none", and for "auto" where none is installed. Throws
+/// InvalidArgument naming the key when the file is missing, DataCorruption when it is damaged.
+std::shared_ptr<const memory_bank::KvBasis> load_basis(const Configuration& configuration);
+
+/// Loads decoder, its basis and encoder as the configuration says. An installed basis (codec.basis = "auto") of another decoder is left
+/// out; one that was named is refused. Throws InvalidArgument naming the key and the path when a file is missing.
 Models load_models(const Configuration& configuration);
 
-/// The decoder and its tokenizer alone, for what embeds nothing. Throws likewise.
+/// The decoder with its tokenizer and basis alone, for what embeds nothing. Throws likewise.
 Models load_decoder_alone(const Configuration& configuration);
 
 struct Question {
