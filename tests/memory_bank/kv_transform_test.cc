@@ -27,13 +27,11 @@ namespace alluvium::tests {
 namespace {
 
 using memory_bank::decode_record;
-using memory_bank::decode_transform;
 using memory_bank::encode_record;
-using memory_bank::encode_transform;
 using memory_bank::HeadBases;
 using memory_bank::KvBasis;
 using memory_bank::resolve_settings;
-using memory_bank::TransformSteps;
+using memory_bank::Transform;
 
 constexpr int64_t kWidth = TinyLlama::kHeadWidth;
 
@@ -107,9 +105,9 @@ TEST_CASE("transform: rows are rounded along the basis, as the slow way has them
   const at::Tensor values = reading.values[1].contiguous();
   const std::vector<int64_t> counts = {3, 2};
   const std::vector<int64_t> positions = {0, 7, 29, 1, 2};
-  const TransformSteps steps{step, step};
-  const auto bytes = encode_transform(*based.basis, 1, steps, keys, values, counts, positions);
-  const auto rows = decode_transform(*based.basis, 1, steps, bytes, counts);
+  const Transform transform(*based.basis, {step, step});
+  const auto bytes = transform.encode(1, keys, values, counts, positions);
+  const auto rows = transform.decode(1, bytes, counts);
   REQUIRE(rows.values.sizes() == at::IntArrayRef({5, kWidth}));
   int compared = 0;
   for (int64_t r = 0; r < 5; ++r) {
@@ -140,10 +138,9 @@ TEST_CASE("transform: rows are rounded along the basis, as the slow way has them
   // Other bytes are no such rows.
   auto damaged = bytes;
   damaged.push_back(std::byte{0});
-  CHECK_THROWS_AS(decode_transform(*based.basis, 1, steps, damaged, counts), DataCorruption);
+  CHECK_THROWS_AS(transform.decode(1, damaged, counts), DataCorruption);
   if (step < 1) {  // where no coordinate is written, any number of rows is the same bytes
-    CHECK_THROWS_AS(decode_transform(*based.basis, 1, steps, bytes, std::vector<int64_t>{3, 3}),
-                    DataCorruption);
+    CHECK_THROWS_AS(transform.decode(1, bytes, std::vector<int64_t>{3, 3}), DataCorruption);
   }
 }
 

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t kSymbols = 256;
 constexpr std::size_t kBlock = 16;
+constexpr std::size_t kStates = 2;
 constexpr std::size_t kLevels = 16;
 
 /// Level 0 does not occur. Steps of 2 below 128, of the square root of 2 above.
@@ -124,12 +125,14 @@ std::vector<std::byte> encode_rans(std::span<const uint8_t> symbols, int64_t bit
   std::vector<std::byte> out;
   write_levels(levels, std::size_t{1} << bits, out);
 
-  std::vector<RansInterval> intervals;
-  intervals.reserve(symbols.size());
-  for (const uint8_t symbol : symbols) {
-    intervals.push_back({frequencies.first[symbol], frequencies.share[symbol]});
+  std::vector<RansSymbol> coded;
+  coded.reserve(symbols.size());
+  for (std::size_t i = 0; i < symbols.size(); ++i) {
+    coded.push_back({static_cast<uint16_t>(frequencies.first[symbols[i]]),
+                     static_cast<uint16_t>(frequencies.share[symbols[i]]),
+                     static_cast<uint8_t>(i % kStates)});
   }
-  write_rans(intervals, out);
+  write_rans(coded, kStates, out);
   return out;
 }
 
@@ -140,10 +143,20 @@ void decode_rans(std::span<const std::byte> coded, int64_t bits, std::span<uint8
     std::fill_n(symbol_of.begin() + frequencies.first[s], frequencies.share[s],
                 static_cast<uint8_t>(s));
   }
-  RansReader reader(coded);
-  for (uint8_t& symbol : symbols) {
-    symbol = symbol_of[reader.slot()];
-    reader.take({frequencies.first[symbol], frequencies.share[symbol]});
+  RansReader<kStates> reader(coded);
+  const auto decode = [&](std::size_t lane) {
+    const uint32_t slot = reader.slot(lane);
+    const uint8_t symbol = symbol_of[slot];
+    reader.take(lane, frequencies.share[symbol], slot - frequencies.first[symbol]);
+    return symbol;
+  };
+  std::size_t i = 0;
+  for (; i + 1 < symbols.size(); i += kStates) {
+    symbols[i] = decode(0);
+    symbols[i + 1] = decode(1);
+  }
+  if (i < symbols.size()) {
+    symbols[i] = decode(0);
   }
   require(reader.ended(), "coded numbers end too late");
 }

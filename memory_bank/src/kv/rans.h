@@ -10,7 +10,8 @@
 //          root of 2 (of 2 for the rare), which costs some 0.01 bits a symbol.
 // Layout : the table: for alphabets of 256 a mask of the 16 blocks of 16 symbols that occur, u16; for
 //          each symbol of those blocks (of smaller alphabets: each symbol) 4 bits, the first in the
-//          lowest: 0 it does not occur, q it has kWeights[q]. Then the symbols, kv/rans_stream.h.
+//          lowest: 0 it does not occur, q it has kWeights[q]. Then the symbols, kv/rans_stream.h: even ones of the
+//          first of two states, odd ones of the second.
 // Threads: pure functions.
 #pragma once
 

@@ -1,16 +1,15 @@
 // The states of a rANS coder, and the words they give and take.
 //
-// Source : Duda, arXiv 1311.2540 (2013); two states in turn: Giesen, "Interleaved entropy coders", arXiv 1402.3392 (2014).
-// Layout : u16 words: the two states, the low word first, and what each takes in, in the order of decoding. Symbols are of the first
-//          state and of the second in turn.
+// Source : Duda, arXiv 1311.2540 (2013); several states side by side: Giesen, "Interleaved entropy coders", arXiv 1402.3392 (2014).
+// Layout : u16 words: the states, of each the low word first, and what each takes in, in the order of decoding.
 // Threads: write_rans() is a pure function; a RansReader belongs to one thread.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <span>
-#include <utility>
 #include <vector>
 
 #include "kv/record_check.h"
@@ -19,57 +18,81 @@ namespace alluvium::memory_bank {
 
 constexpr uint32_t kRansPrecision = 12;  ///< shares sum to 2^12
 constexpr uint32_t kRansTotal = 1U << kRansPrecision;
+constexpr uint32_t kRansLowest = 1U
+                                 << 16;  ///< a state lies in [kRansLowest, 2^32), and begins at it
 
-/// What stands for a symbol: [first, first + share) of [0, kRansTotal).
-struct RansInterval {
-  uint32_t first = 0;
-  uint32_t share = 0;  ///< at least 1
+/// What stands for a symbol: [first, first + share) of [0, kRansTotal), and the state that codes it.
+struct RansSymbol {
+  uint16_t first = 0;
+  uint16_t share = 0;  ///< at least 1
+  uint8_t lane = 0;
 };
 
-/// Appends what a RansReader takes the same intervals from.
-void write_rans(std::span<const RansInterval> intervals, std::vector<std::byte>& out);
+/// Appends what a RansReader of as many lanes takes the same symbols from. lanes: 1 to 8.
+void write_rans(std::span<const RansSymbol> symbols, std::size_t lanes,
+                std::vector<std::byte>& out);
 
+template <std::size_t kLanes>
 class RansReader {
  public:
   /// Throws DataCorruption when there is no room for the states.
   explicit RansReader(std::span<const std::byte> bytes)
-      : bytes_(bytes), state_(start()), next_state_(start()) {}
-
-  /// Where in [0, kRansTotal) the next symbol's interval lies.
-  uint32_t slot() const { return state_ % kRansTotal; }
-
-  /// Goes past the next symbol, whose interval holds slot(). Throws DataCorruption at the end of the bytes.
-  void take(RansInterval interval) {
-    state_ = interval.share * (state_ >> kRansPrecision) + slot() - interval.first;
-    if (state_ < kLowest) {
-      state_ = state_ << 16 | word();
+      : next_(bytes.data()), end_(bytes.data() + bytes.size()) {
+    for (uint32_t& state : states_) {
+      const uint32_t low = word();
+      state = low | word() << 16;
     }
-    std::swap(state_, next_state_);
+  }
+
+  /// Where in [0, kRansTotal) the lane's next symbol lies.
+  uint32_t slot(std::size_t lane) const { return states_[lane] % kRansTotal; }
+
+  /// Goes past that symbol, whose share begins `offset` slots before it. Throws DataCorruption at the end of the bytes.
+  void take(std::size_t lane, uint32_t share, uint32_t offset) {
+    uint32_t& state = states_[lane];
+    state = share * (state >> kRansPrecision) + offset;
+    if (state < kRansLowest) {
+      state = state << 16 | word();
+    }
+  }
+
+  /// The same where a word is left, without a branch.
+  void take_unchecked(std::size_t lane, uint32_t share, uint32_t offset) {
+    uint32_t& state = states_[lane];
+    state = share * (state >> kRansPrecision) + offset;
+    uint16_t word;
+    std::memcpy(&word, next_, sizeof(word));
+    const bool low = state < kRansLowest;
+    state = low ? state << 16 | word : state;
+    next_ += low ? sizeof(word) : 0;
+  }
+
+  std::size_t words_left() const {
+    return static_cast<std::size_t>(end_ - next_) / sizeof(uint16_t);
   }
 
   /// Whether all bytes were taken and the states are those a writer begins with.
-  bool ended() const { return state_ == kLowest && next_state_ == kLowest && at_ == bytes_.size(); }
+  bool ended() const {
+    for (const uint32_t state : states_) {
+      if (state != kRansLowest) {
+        return false;
+      }
+    }
+    return next_ == end_;
+  }
 
  private:
-  static constexpr uint32_t kLowest = 1U << 16;  // a state lies in [kLowest, 2^32)
-
   uint32_t word() {
-    require(bytes_.size() - at_ >= sizeof(uint16_t), "coded numbers end too early");
+    require(words_left() > 0, "coded numbers end too early");
     uint16_t word;
-    std::memcpy(&word, bytes_.data() + at_, sizeof(word));
-    at_ += sizeof(word);
+    std::memcpy(&word, next_, sizeof(word));
+    next_ += sizeof(word);
     return word;
   }
 
-  uint32_t start() {
-    const uint32_t low = word();
-    return low | word() << 16;
-  }
-
-  std::span<const std::byte> bytes_;
-  std::size_t at_ = 0;
-  uint32_t state_;
-  uint32_t next_state_;
+  const std::byte* next_;
+  const std::byte* end_;
+  std::array<uint32_t, kLanes> states_{};
 };
 
 }  // namespace alluvium::memory_bank

@@ -60,9 +60,12 @@ SectionShape shape_of(const StoredKv& stored, int64_t tokens, int64_t key_bits,
           .value_bits = value_bits};
 }
 
-TransformSteps steps_of(const StoredKv& stored) { return {stored.key_step, stored.value_step}; }
-
-void check_basis(const StoredKv& stored, std::size_t layers, const KvBasis* basis) {
+/// Null where ranges are stored, or numbers as they are.
+std::shared_ptr<const Transform> transform_of(const StoredKv& stored, std::size_t layers,
+                                              const KvBasis* basis) {
+  if (!stored.transformed()) {
+    return nullptr;
+  }
   if (basis == nullptr || basis->mark() != stored.basis_mark) {
     throw NotSupported(fmt::format(
         "memory record: it is written in the basis {:08x}, and {}", stored.basis_mark,
@@ -72,6 +75,7 @@ void check_basis(const StoredKv& stored, std::size_t layers, const KvBasis* basi
   require(static_cast<int64_t>(layers) == basis->layers() && stored.kv_heads == basis->kv_heads() &&
               stored.head_dim == basis->head_dim(),
           "its shape is not that of its basis");
+  return Transform::shared(*basis, {stored.key_step, stored.value_step});
 }
 
 int64_t sum(std::span<const int64_t> counts) {
@@ -139,8 +143,8 @@ StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRo
     stored.value_step = static_cast<float>(settings.value_step);
     ALLUVIUM_CHECK(basis != nullptr, "codec.quantiser = transform needs a basis");
     stored.basis_mark = basis->mark();
-    check_basis(stored, static_cast<std::size_t>(layers), basis);
   }
+  const auto transform = transform_of(stored, static_cast<std::size_t>(layers), basis);
   const bool narrows = settings.quantised() || settings.transformed();
   check_constants(channels);
   CompensationRows narrow = compensation;
@@ -186,8 +190,8 @@ StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRo
       const auto here = channels.empty() ? channels : channels.subspan(l * heads, heads);
       const auto here_kept = positions.subspan(first[l], first[l + 1] - first[l]);
       if (stored.transformed()) {
-        const auto numbers = encode_transform(*basis, layer, steps_of(stored), all_keys[layer],
-                                              all_values[layer], counts, here_kept);
+        const auto numbers =
+            transform->encode(layer, all_keys[layer], all_values[layer], counts, here_kept);
         out.section.resize(lead_bytes(shape, here) + numbers.size() + end_bytes(shape));
         std::copy(numbers.begin(), numbers.end(),
                   write_kept_rows(shape, counts, here_kept, out.section.data()));
@@ -212,9 +216,7 @@ StoredKv store_kv(const at::Tensor& keys, const at::Tensor& values, const KeptRo
 void load_kv(const StoredKv& stored, std::span<const StoredLayer> layers, Memory& memory,
              const KvBasis* basis) {
   const int64_t tokens = memory.length();
-  if (stored.transformed()) {
-    check_basis(stored, layers.size(), basis);
-  }
+  const auto transform = transform_of(stored, layers.size(), basis);
   const auto heads = static_cast<std::size_t>(stored.kv_heads);
   const PlainSections sections(stored, tokens, layers);
   std::vector<int64_t> counts;
@@ -262,9 +264,8 @@ void load_kv(const StoredKv& stored, std::span<const StoredLayer> layers, Memory
         continue;
       }
       const std::size_t lead = lead_bytes(shape, {});
-      const TransformedRows rows = decode_transform(
-          *basis, i, steps_of(stored),
-          sections[l].subspan(lead, sections[l].size() - lead - end_bytes(shape)), here);
+      const TransformedRows rows = transform->decode(
+          i, sections[l].subspan(lead, sections[l].size() - lead - end_bytes(shape)), here);
       for (const auto& [from, to] : {std::pair{&rows.keys, keys}, {&rows.values, values}}) {
         at::from_blob(to + at, from->sizes(), options).copy_(*from);
       }

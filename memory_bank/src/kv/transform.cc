@@ -1,8 +1,10 @@
 #include "kv/transform.h"
 
 #include <algorithm>
-#include <cmath>
+#include <map>
+#include <mutex>
 #include <numeric>
+#include <tuple>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/addmm.h>
@@ -11,7 +13,6 @@
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/matmul.h>
 
-#include "kv/coefficients.h"
 #include "kv/record_check.h"
 
 namespace alluvium::memory_bank {
@@ -20,121 +21,120 @@ namespace {
 /// Coordinates that vary less than this share of a step are 0 in all but one of a million rows.
 constexpr double kLeastSpread = 0.1;
 
-/// One head's keys or values of one layer.
-struct Head {
-  at::Tensor mean;
-  at::Tensor analysis;   // [coordinates, head_dim]: those that are written
-  at::Tensor synthesis;  // [head_dim, coordinates]
-  float step = 0;
-  std::vector<CoefficientTable> tables;
-
-  int64_t coordinates() const { return static_cast<int64_t>(tables.size()); }
-};
-
-Head head_of(const HeadBases& bases, int64_t layer, int64_t head, double step) {
-  const at::Tensor spread = bases.spread[layer][head];
-  const auto* deviation = spread.const_data_ptr<float>();
-  const int64_t all = spread.numel();
-  int64_t written = all;
-  while (written > 0 && deviation[written - 1] < kLeastSpread * step) {
-    --written;
-  }
-  Head made;
-  made.mean = bases.mean[layer][head];
-  made.analysis = bases.analysis[layer][head].narrow(0, 0, written);
-  made.synthesis = bases.synthesis[layer][head].narrow(1, 0, written);
-  made.step = static_cast<float>(step);
-  for (int64_t c = 0; c < written; ++c) {
-    made.tables.emplace_back(std::max<double>(deviation[c], kLeastSpread * step) / step);
-  }
-  return made;
-}
-
-Head key_head(const KvBasis& basis, int64_t layer, int64_t head, const TransformSteps& steps) {
-  return head_of(basis.keys, layer, head, steps.key);
-}
-
-Head value_head(const KvBasis& basis, int64_t layer, int64_t head, const TransformSteps& steps) {
-  const at::Tensor spread = basis.values.spread[layer][head];
-  const double size = spread.square().mean().sqrt().item<double>();
-  // A head whose values never vary has no coordinates, whatever its step.
-  return head_of(basis.values, layer, head, steps.value * (size > 0 ? size : 1));
-}
-
-void write_rows(const Head& head, const at::Tensor& rows, std::vector<RansInterval>& out) {
-  if (head.coordinates() == 0) {
-    return;
-  }
-  const at::Tensor numbers = at::matmul(rows - head.mean, head.analysis.t())
-                                 .div_(head.step)
-                                 .round_()
-                                 .clamp_(-kLargestCoefficient, kLargestCoefficient)
-                                 .contiguous();
-  const auto* number = numbers.const_data_ptr<float>();
-  for (int64_t r = 0; r < numbers.size(0); ++r) {
-    for (const CoefficientTable& table : head.tables) {
-      table.write(static_cast<int64_t>(*number++), out);
-    }
-  }
-}
-
-enum class Point { centre, middle };
-
-at::Tensor read_rows(const Head& head, int64_t rows, Point point, RansReader& reader) {
-  const at::Tensor numbers = at::empty({rows, head.coordinates()}, at::kFloat);
-  auto* number = numbers.mutable_data_ptr<float>();
-  for (int64_t r = 0; r < rows; ++r) {
-    for (const CoefficientTable& table : head.tables) {
-      const int64_t read = table.read(reader);
-      *number++ = point == Point::centre ? table.centre(read) : static_cast<float>(read);
-    }
-  }
-  return at::addmm(head.mean, numbers, head.synthesis.t(), 1, head.step);
-}
+/// Pairs of basis and steps that are kept ready: those of a service's presets and some more.
+constexpr std::size_t kKeptReady = 8;
 
 }  // namespace
 
-std::vector<std::byte> encode_transform(const KvBasis& basis, int64_t layer,
-                                        const TransformSteps& steps, const at::Tensor& keys,
-                                        const at::Tensor& values, std::span<const int64_t> counts,
-                                        std::span<const int64_t> positions) {
-  std::vector<RansInterval> intervals;
-  const auto write_all = [&](const at::Tensor& tensor, auto&& head_of_number) {
+Transform::Head::Head(const HeadBases& bases, int64_t layer, int64_t head, double step_size)
+    : mean(bases.mean[layer][head]), step(step_size) {
+  const at::Tensor spread = bases.spread[layer][head];
+  const auto* deviation = spread.const_data_ptr<float>();
+  int64_t written = spread.numel();
+  while (written > 0 && deviation[written - 1] < kLeastSpread * step) {
+    --written;
+  }
+  analysis = bases.analysis[layer][head].narrow(0, 0, written);
+  synthesis = bases.synthesis[layer][head].narrow(1, 0, written).contiguous();
+  for (int64_t c = 0; c < written; ++c) {
+    tables.emplace_back(std::max<double>(deviation[c], kLeastSpread * step) / step);
+  }
+}
+
+void Transform::Head::write(const at::Tensor& rows, std::vector<RansSymbol>& out) const {
+  const at::Tensor numbers = at::matmul(analysis, (rows - mean).t())
+                                 .div_(step)
+                                 .round_()
+                                 .clamp_(-kLargestCoefficient, kLargestCoefficient)
+                                 .contiguous();
+  const auto count = static_cast<std::size_t>(rows.size(0));
+  const auto* number = numbers.const_data_ptr<float>();
+  for (const CoefficientTable& table : tables) {
+    table.write({number, count}, out);
+    number += count;
+  }
+}
+
+void Transform::Head::read(CoefficientPoint point, CoefficientReader& reader,
+                           at::Tensor rows) const {
+  const at::Tensor numbers =
+      at::empty({static_cast<int64_t>(tables.size()), rows.size(0)}, at::kFloat);
+  const auto count = static_cast<std::size_t>(rows.size(0));
+  auto* number = numbers.mutable_data_ptr<float>();
+  for (const CoefficientTable& table : tables) {
+    table.read(reader, point, {number, count});
+    number += count;
+  }
+  at::addmm_out(rows, mean, numbers.t(), synthesis.t(), 1, step);
+}
+
+Transform::Transform(const KvBasis& basis, const TransformSteps& steps)
+    : kv_heads_(basis.kv_heads()), head_dim_(basis.head_dim()) {
+  for (int64_t layer = 0; layer < basis.layers(); ++layer) {
+    for (int64_t head = 0; head < kv_heads_; ++head) {
+      keys_.emplace_back(basis.keys, layer, head, steps.key);
+      const double size = basis.values.spread[layer][head].square().mean().sqrt().item<double>();
+      // A head whose values never vary has no coordinates, whatever its step.
+      values_.emplace_back(basis.values, layer, head, steps.value * (size > 0 ? size : 1));
+    }
+  }
+}
+
+std::shared_ptr<const Transform> Transform::shared(const KvBasis& basis,
+                                                   const TransformSteps& steps) {
+  static std::mutex mutex;
+  static std::map<std::tuple<Digest, float, float>, std::shared_ptr<const Transform>> ready;
+  const std::lock_guard lock(mutex);
+  const std::tuple key(basis.digest, steps.key, steps.value);
+  if (const auto found = ready.find(key); found != ready.end()) {
+    return found->second;
+  }
+  if (ready.size() >= kKeptReady) {
+    ready.clear();  // those in use live on with their users
+  }
+  return ready[key] = std::make_shared<const Transform>(basis, steps);
+}
+
+std::vector<std::byte> Transform::encode(int64_t layer, const at::Tensor& keys,
+                                         const at::Tensor& values, std::span<const int64_t> counts,
+                                         std::span<const int64_t> positions) const {
+  std::vector<RansSymbol> symbols;
+  const auto write = [&](const std::vector<Head>& heads, const at::Tensor& tensor) {
     std::size_t first = 0;
-    for (std::size_t h = 0; h < counts.size(); ++h) {
-      const auto head = static_cast<int64_t>(h);
-      const at::Tensor kept = at::from_blob(const_cast<int64_t*>(positions.data() + first),
-                                            {counts[h]}, at::TensorOptions().dtype(at::kLong));
-      write_rows(head_of_number(basis, layer, head, steps), at::index_select(tensor[head], 0, kept),
-                 intervals);
-      first += static_cast<std::size_t>(counts[h]);
+    for (int64_t h = 0; h < kv_heads_; ++h) {
+      const int64_t count = counts[static_cast<std::size_t>(h)];
+      const at::Tensor kept = at::from_blob(const_cast<int64_t*>(positions.data() + first), {count},
+                                            at::TensorOptions().dtype(at::kLong));
+      heads[static_cast<std::size_t>(layer * kv_heads_ + h)].write(
+          at::index_select(tensor[h], 0, kept), symbols);
+      first += static_cast<std::size_t>(count);
     }
   };
-  write_all(keys, key_head);
-  write_all(values, value_head);
+  write(keys_, keys);
+  write(values_, values);
   std::vector<std::byte> out;
-  write_rans(intervals, out);
+  write_rans(symbols, kCoefficientLanes, out);
   return out;
 }
 
-TransformedRows decode_transform(const KvBasis& basis, int64_t layer, const TransformSteps& steps,
-                                 std::span<const std::byte> bytes,
-                                 std::span<const int64_t> counts) {
+TransformedRows Transform::decode(int64_t layer, std::span<const std::byte> bytes,
+                                  std::span<const int64_t> counts) const {
   const int64_t rows = std::accumulate(counts.begin(), counts.end(), int64_t{0});
-  TransformedRows out{at::empty({rows, basis.head_dim()}, at::kFloat),
-                      at::empty({rows, basis.head_dim()}, at::kFloat)};
-  RansReader reader(bytes);
-  const auto read_all = [&](const at::Tensor& to, Point point, auto&& head_of_number) {
+  TransformedRows out{at::empty({rows, head_dim_}, at::kFloat),
+                      at::empty({rows, head_dim_}, at::kFloat)};
+  CoefficientReader reader(bytes);
+  const auto read = [&](const std::vector<Head>& heads, CoefficientPoint point,
+                        const at::Tensor& to) {
     int64_t first = 0;
-    for (std::size_t h = 0; h < counts.size(); ++h) {
-      to.narrow(0, first, counts[h])
-          .copy_(read_rows(head_of_number(basis, layer, static_cast<int64_t>(h), steps), counts[h],
-                           point, reader));
-      first += counts[h];
+    for (int64_t h = 0; h < kv_heads_; ++h) {
+      const int64_t count = counts[static_cast<std::size_t>(h)];
+      heads[static_cast<std::size_t>(layer * kv_heads_ + h)].read(point, reader,
+                                                                  to.narrow(0, first, count));
+      first += count;
     }
   };
-  read_all(out.keys, Point::centre, key_head);
-  read_all(out.values, Point::middle, value_head);
+  read(keys_, CoefficientPoint::centre, out.keys);
+  read(values_, CoefficientPoint::middle, out.values);
   require(reader.ended(), "coded numbers end too late");
   return out;
 }
