@@ -85,7 +85,7 @@ int run_frontier_bench(const std::vector<std::string>& arguments) {
   app.add_option("--setting", extra,
                  "one more: preset=,keep=,observer=,budget=,key_bits=,value_bits=,key_channels=,"
                  "boundary_bits=,key_group=,scale_bits=,merge=,residual_rank=,"
-                 "tail_bits=,quantiser=,entropy=; repeatable");
+                 "tail_bits=,quantiser=,key_step=,value_step=,entropy=; repeatable");
   app.add_option("--reader", readers,
                  "none or an adapter's directory; every setting is asked with each; "
                  "reader.refuse_above decides, as in the service, whether it answers")

@@ -68,6 +68,13 @@ FrontierSetting of_cachegen(FrontierSetting setting) {
   return setting;
 }
 
+/// As a preset is where there is no basis.
+FrontierSetting with_ranges(FrontierSetting setting) {
+  setting.options.quantiser = "minmax";
+  setting.name += ", ranges";
+  return setting;
+}
+
 FrontierSetting coding(FrontierSetting setting, const std::string& entropy) {
   setting.options.entropy = entropy;
   setting.name += ", " + entropy;
@@ -133,6 +140,9 @@ std::vector<FrontierSetting> frontier_grid(const std::string& grid) {
   settings.push_back(of_cachegen(kv(1, 8)));
   settings.push_back(of_cachegen(kv(1, 4)));
   settings.push_back(coding(of_cachegen(kv(1, 4)), "rans"));
+  for (const char* name : {"default", "compact", "tiny"}) {
+    settings.push_back(with_ranges(preset(name)));
+  }
   for (const int64_t rank : {2, 4}) {
     settings.push_back(with_residual(kv(1, 4), rank));
     settings.push_back(with_residual(kv(1, 2), rank));

@@ -127,8 +127,7 @@ void CoefficientTable::read(CoefficientReader& reader, CoefficientPoint point,
                             std::span<float> out) const {
   const float* values =
       (point == CoefficientPoint::centre ? intervals_->centres : intervals_->middles).data();
-  for (std::size_t i = low_bits_ == 0 ? read_groups(reader, values, out, 0) : 0;
-       i < out.size();) {
+  for (std::size_t i = low_bits_ == 0 ? read_groups(reader, values, out, 0) : 0; i < out.size();) {
     const std::size_t end = std::min(i + kCoefficientLanes, out.size());
     for (; i < end; ++i) {
       out[i] = read_one(reader, i % kCoefficientLanes, values);
@@ -138,7 +137,7 @@ void CoefficientTable::read(CoefficientReader& reader, CoefficientPoint point,
 }
 
 std::size_t CoefficientTable::read_groups(CoefficientReader& reader, const float* values,
-                                                std::span<float> out, std::size_t i) const {
+                                          std::span<float> out, std::size_t i) const {
   const auto escape = static_cast<uint32_t>(intervals_->centres.size());
   const Entry* entries = intervals_->entries.data();
   CoefficientReader local = reader;  // whose states may stay in registers

@@ -64,8 +64,8 @@ class CoefficientTable {
 
   void write_one(int64_t number, uint8_t lane, std::vector<RansSymbol>& out) const;
   /// From number i of a run on, a group of lanes at a time, up to an escape or the last words. Returns how many of the run are read.
-  std::size_t read_groups(CoefficientReader& reader, const float* values,
-                                std::span<float> out, std::size_t i) const;
+  std::size_t read_groups(CoefficientReader& reader, const float* values, std::span<float> out,
+                          std::size_t i) const;
   float read_one(CoefficientReader& reader, std::size_t lane, const float* values) const;
 
   const Intervals* intervals_;
