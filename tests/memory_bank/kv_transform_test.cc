@@ -130,7 +130,15 @@ TEST_CASE("transform: rows are rounded along the basis, as the slow way has them
               .lt(at::max(spread * 6, at::full_like(spread, step)) + 1e-4)
               .all()
               .item<bool>());
+    // A value lies on its steps, a key beside them.
+    const auto off_steps = [&](const HeadBases& bases, const at::Tensor& row, double size_of_step) {
+      const at::Tensor steps =
+          at::matmul(bases.analysis[1][head], row - bases.mean[1][head]) / size_of_step;
+      return at::abs(steps - steps.round()).max().item<double>();
+    };
+    CHECK(off_steps(based.basis->values, rows.values[r], step * size) < 5e-3);
     if (step < 1) {
+      CHECK(off_steps(based.basis->keys, rows.keys[r], step) > 5e-3);
       CHECK(at::abs(off).max().item<float>() < step + 1e-3F);
     }
   }

@@ -1,7 +1,7 @@
 // Keys and values as steps along the directions of a basis, and back.
 //
-// Purpose: codec.quantiser = "transform": a third to a half of the bits that ranges of each channel (kv/quantise.h) take for the same
-//          loss of attention. Coordinates that vary less than a tenth of a step are not written at all, which is what a low-rank basis
+// Purpose: codec.quantiser = "transform": half of the bits of keys, three quarters of those of values, that ranges (kv/quantise.h) take
+//          for the same loss of attention. Coordinates that vary less than a tenth of a step are not written at all, which is what a low-rank basis
 //          (CSKV, MatryoshkaKV) does, and the others cost what they vary.
 // Source : transform coding (Goyal, IEEE Signal Processing Magazine 18(5), 2001), of keys and values: KVTC (Staniszewski and Lancucki, ICLR
 //          2026); the basis is kv_basis.h's.

@@ -5,8 +5,8 @@
 // Source : principal components of keys and values: MatryoshkaKV (Lin et al., ICLR 2025), whose training of the basis is left out;
 //          keys weighed by the second moment of the queries that meet them: query-aware vector quantisation, A2ATS (2025), sec. 3.
 // Differs: one basis for each layer and KV head, since heads keep different rows. A key is stored before rotation, so the queries that
-//          weigh it are turned by every distance up to kDistances. Values are weighed alike: what the output projection does to them
-//          gains 3 % of their bits.
+//          weigh it are turned by every distance up to kDistances. Values are not weighed: by what the output projection does to
+//          them they would save 3 % of their bits.
 // Threads: plain data; the functions are thread-safe. A KvBasisFit belongs to one thread.
 #pragma once
 
@@ -56,15 +56,15 @@ class KvBasisFit {
   /// Queries are turned by distances below this, and below the decoder's positions.
   static constexpr int64_t kDistances = 512;
 
-  static constexpr double kQuestionWeight = 10;
-
+  static constexpr double kQuestionWeight = 10;  ///< see add_question()
+  /// The decoder must outlive it.
   explicit KvBasisFit(const backbone::Decoder& decoder);
 
   /// A document's reading, with keys, values and queries. Throws NumericError when one is not finite.
   void add(const backbone::ReadResult& reading);
 
   /// Queries of a question and its answer, [layers, heads, n, head_dim] pre-RoPE. Where there are some, they weigh kQuestionWeight times
-  /// as much as those of the documents: it is they that will meet the keys.
+  /// as much as those of the documents: it is they that will meet the keys. Throws NumericError.
   void add_question(const at::Tensor& queries);
 
   /// Rows taken in, of each layer and head.
