@@ -62,13 +62,14 @@ uint16_t half_at(const Bytes& bytes, std::size_t index) {
 }  // namespace
 
 TEST_CASE("quantise: a key channel by hand", "[memory_bank][kv][quantise]") {
-  // Range 3.5. Four bits: scale 3.5 / 15 = 0.23333 (0.23328 in float16), codes 0, 6, 9, 15. Eight
-  // bits: scale 0.0137255, codes 0, 109, 160, 255.
+  // The minimum is the float16 below -1.3, the range from it 3.50078. Four bits: scale 3.50078 / 15 =
+  // 0.23339, codes 0, 6, 9, 15. Eight bits: scale 0.0137286, codes 0, 109, 160, 255.
   const std::vector<float> channel = {-1.3F, 0.2F, 0.9F, 2.2F};
   const Bytes four = quantised_keys(channel, 4, 32, 4);
-  REQUIRE(four.size() == 4 + 4);  // scale and minimum, then one byte a row
-  CHECK(half_at(four, 0) == c10::Half(3.5F / 15).x);
-  CHECK(half_at(four, 1) == c10::Half(-1.3F).x);
+  REQUIRE(four.size() == 4 + 4);            // scale and minimum, then one byte a row
+  constexpr float kMinimum = -1.30078125F;  // -1332 / 1024
+  CHECK(half_at(four, 0) == c10::Half((2.2F - kMinimum) / 15).x);
+  CHECK(half_at(four, 1) == c10::Half(kMinimum).x);
   for (const auto& [row, code] : {std::pair{0, 0}, {1, 6}, {2, 9}, {3, 15}}) {
     CHECK(static_cast<int>(four[4 + row]) == code);
   }
@@ -85,8 +86,8 @@ TEST_CASE("quantise: a key channel by hand", "[memory_bank][kv][quantise]") {
   CHECK_THAT(largest, WithinAbs(0.1, 2e-3));
   CHECK(largest <= 3.5 / 15 / 2);
   const Bytes eight = quantised_keys(channel, 4, 32, 8);
-  CHECK(half_at(eight, 0) == c10::Half(0.01372549F).x);
-  CHECK(half_at(eight, 1) == c10::Half(-1.3F).x);
+  CHECK(half_at(eight, 0) == c10::Half((2.2F - kMinimum) / 255).x);
+  CHECK(half_at(eight, 1) == c10::Half(kMinimum).x);
   for (const auto& [row, code] : {std::pair{0, 0}, {1, 109}, {2, 160}, {3, 255}}) {
     CHECK(static_cast<int>(eight[4 + row]) == code);
   }
@@ -240,11 +241,9 @@ TEST_CASE("quantise: the error stays under half a step and what float16 rounds",
   }
 }
 
-// Of scales in 16 bits. The lowest number must meet code 0 and the highest the highest code, or what was
-// decoded has another range than the scale was made for. Rounding the minimum moves codes by at most
-// levels / (2 range) minimum steps and rounding the scale by levels / 2048, which must stay under a
-// half: up to 4 bits a range of 64 float16 steps of the minimum is enough, 8 bits need 340. The scale
-// must be a normal float16, at least 2^-14.
+// Of scales in 16 bits, where the range is 64 float16 steps of the minimum: the highest number must meet
+// the highest code, or what was decoded has another range than the scale was made for, and the minimum
+// must come out again. The scale must be a normal float16, at least 2^-14.
 TEST_CASE("quantise: what was decoded is quantised to the same bytes",
           "[memory_bank][kv][quantise][property]") {
   const auto seed = GENERATE(range(0U, 5U));
@@ -254,14 +253,14 @@ TEST_CASE("quantise: what was decoded is quantised to the same bytes",
   constexpr int64_t kGroup = 32;
   CAPTURE(seed, bits, rows, channels);
   Random random(seed);
-  const double narrowest = bits == 8 ? 341 : 65;
+  constexpr double kNarrowest = 65;
   struct Line {
     double lowest;
     double range;
   };
   const auto draw_line = [&] {
     const double lowest = (random.below(2) == 0 ? 1 : -1) * std::pow(10, 3 * random.uniform() - 1);
-    return Line{lowest, half_step(lowest) * narrowest * std::pow(30, random.uniform())};
+    return Line{lowest, half_step(lowest) * kNarrowest * std::pow(30, random.uniform())};
   };
   /// A number of the line; its ends are met at places 0 and 1.
   const auto draw = [&](const Line& line, int64_t place) {
@@ -289,6 +288,16 @@ TEST_CASE("quantise: what was decoded is quantised to the same bytes",
   const Bytes value_bytes = quantised_values(values, rows, bits);
   const auto values_again = decoded_values(value_bytes, rows, channels, bits);
   CHECK((quantised_values(values_again, rows, bits) == value_bytes));
+  const auto levels = static_cast<double>((1 << bits) - 1);
+  for (int64_t r = 0; r < rows; ++r) {
+    const auto [low, high] =
+        std::minmax_element(values.begin() + r * channels, values.begin() + (r + 1) * channels);
+    const double scale = (*high - *low) / levels;
+    for (int64_t c = 0; c < channels; ++c) {
+      REQUIRE(std::abs(values_again[r * channels + c] - values[r * channels + c]) <=
+              scale / 2 + half_step(*low) + levels * half_step(scale));
+    }
+  }
 }
 
 TEST_CASE("quantise: decoding to bfloat16 and float16 rounds what decoding to float32 gives",

@@ -22,19 +22,51 @@ uint8_t code_of(float x, float scale, float minimum, float levels) {
   return static_cast<uint8_t>((code + kRound) - kRound);
 }
 
-struct RowRange {
-  float minimum;
+/// The highest float16 that is not above x.
+float half_below(float x) {
+  const c10::Half nearest(x);
+  if (static_cast<float>(nearest) <= x) {
+    return nearest;
+  }
+  const bool negative = (nearest.x & 0x8000U) != 0;
+  return c10::Half(static_cast<uint16_t>(nearest.x + (negative ? 1 : -1)), c10::Half::from_bits());
+}
+
+/// Where a range begins, from which its scale is computed: with 16 bits at a number that is stored as
+/// it is and not above the lowest.
+float minimum_of(float lowest, float highest, int64_t scale_bits) {
+  return scale_bits == 16 && lowest < highest ? half_below(lowest) : lowest;
+}
+
+/// One of a group of rows in a channel of keys, or of a row of values.
+struct Range {
+  float lowest;   // of the numbers
+  float minimum;  // that code 0 stands for
   float scale;
 };
 
-RowRange range_of(const float* row, int64_t channels, int64_t bits, Quantiser quantiser) {
+/// The lowest number's code is at most so high that quantising what is decoded gives the same minimum.
+uint8_t code_in(const Range& range, float x, float levels, int64_t scale_bits) {
+  uint8_t code = code_of(x, range.scale, range.minimum, levels);
+  if (x == range.lowest && scale_bits == 16) {
+    while (code > 0 &&
+           half_below(static_cast<float>(code) * range.scale + range.minimum) > range.minimum) {
+      --code;
+    }
+  }
+  return code;
+}
+
+Range range_of(const float* row, int64_t channels, int64_t bits, int64_t scale_bits,
+               Quantiser quantiser) {
   const auto [low, high] = std::minmax_element(row, row + channels);
   if (quantiser == Quantiser::minmax) {
-    return {*low, (*high - *low) / static_cast<float>((1 << bits) - 1)};
+    const float minimum = minimum_of(*low, *high, scale_bits);
+    return {*low, minimum, (*high - minimum) / static_cast<float>((1 << bits) - 1)};
   }
   const auto half = static_cast<float>((1 << (bits - 1)) - 1);
   const float largest = std::max(-*low, *high);
-  return {-largest, largest / half};
+  return {-largest, -largest, largest / half};
 }
 
 int64_t groups_of(int64_t rows, int64_t group) { return (rows + group - 1) / group; }
@@ -111,10 +143,12 @@ void quantise_keys(const float* keys, int64_t rows, int64_t channels, int64_t gr
                    int64_t scale_bits, std::byte* out) {
   ScaleTable table(groups_of(rows, group), channels);
   const auto levels = static_cast<float>((1 << bits) - 1);
+  std::vector<float> lowest(table.minima.size());
   std::vector<float> high(static_cast<std::size_t>(channels));
   for (int64_t first = 0; first < rows; first += group) {
     const int64_t end = std::min(first + group, rows);
-    float* low = table.minima.data() + first / group * channels;
+    float* low = lowest.data() + first / group * channels;
+    float* minimum = table.minima.data() + first / group * channels;
     float* scale = table.scales.data() + first / group * channels;
     std::copy_n(keys + first * channels, channels, low);
     std::copy_n(keys + first * channels, channels, high.begin());
@@ -126,7 +160,8 @@ void quantise_keys(const float* keys, int64_t rows, int64_t channels, int64_t gr
       }
     }
     for (int64_t c = 0; c < channels; ++c) {
-      scale[c] = (high[c] - low[c]) / levels;
+      minimum[c] = minimum_of(low[c], high[c], scale_bits);
+      scale[c] = (high[c] - minimum[c]) / levels;
     }
   }
   write_scales(table, scale_bits, out);
@@ -134,10 +169,11 @@ void quantise_keys(const float* keys, int64_t rows, int64_t channels, int64_t gr
   std::vector<uint8_t> codes(static_cast<std::size_t>(channels));
   for (int64_t r = 0; r < rows; ++r) {
     const float* row = keys + r * channels;
-    const float* low = table.minima.data() + r / group * channels;
+    const float* low = lowest.data() + r / group * channels;
+    const float* minimum = table.minima.data() + r / group * channels;
     const float* scale = table.scales.data() + r / group * channels;
     for (int64_t c = 0; c < channels; ++c) {
-      codes[c] = code_of(row[c], scale[c], low[c], levels);
+      codes[c] = code_in({low[c], minimum[c], scale[c]}, row[c], levels, scale_bits);
     }
     pack_codes(codes.data(), channels, bits, out);
     out += code_bytes(channels, bits);
@@ -147,9 +183,11 @@ void quantise_keys(const float* keys, int64_t rows, int64_t channels, int64_t gr
 void quantise_values(const float* values, int64_t rows, int64_t channels, int64_t bits,
                      int64_t scale_bits, std::byte* out, Quantiser quantiser) {
   ScaleTable table(rows, 1);
+  std::vector<float> lowest(table.minima.size());
   const auto levels = static_cast<float>((1 << bits) - 1);
   for (int64_t r = 0; r < rows; ++r) {
-    const RowRange range = range_of(values + r * channels, channels, bits, quantiser);
+    const Range range = range_of(values + r * channels, channels, bits, scale_bits, quantiser);
+    lowest[r] = range.lowest;
     table.minima[r] = range.minimum;
     table.scales[r] = range.scale;
   }
@@ -158,8 +196,9 @@ void quantise_values(const float* values, int64_t rows, int64_t channels, int64_
   std::vector<uint8_t> codes(static_cast<std::size_t>(channels));
   for (int64_t r = 0; r < rows; ++r) {
     const float* row = values + r * channels;
+    const Range range{lowest[r], table.minima[r], table.scales[r]};
     for (int64_t c = 0; c < channels; ++c) {
-      codes[c] = code_of(row[c], table.scales[r], table.minima[r], levels);
+      codes[c] = code_in(range, row[c], levels, scale_bits);
     }
     pack_codes(codes.data(), channels, bits, out);
     out += code_bytes(channels, bits);

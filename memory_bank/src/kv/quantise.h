@@ -7,7 +7,8 @@
 //          of CacheGen (Liu et al., SIGCOMM 2024) as LMCache has it: with M = bins / 2 - 1, a number of a
 //          row is round(x M / max|x| + M).
 // Differs: scale and minimum are rounded as they are stored before the codes are computed, so that what is
-//          decoded is what was meant; codes are rounded half to even; codes stand row by row, so
+//          decoded is what was meant; a minimum in 16 bits is rounded down, so that what was decoded is
+//          quantised to the same bytes; codes are rounded half to even; codes stand row by row, so
 //          that decoding runs along channels; the last group of rows may be shorter. cachegen: a row is
 //          one head's, not that of all heads, since heads keep different rows; bins are 2^bits, the last
 //          of them is not used; the row's scale and minimum are stored as those of minmax are.
