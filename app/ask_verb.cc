@@ -75,6 +75,7 @@ void print_json(const AskOptions& options, const service::Answer& answer) {
                                  {"log_probability", answer.log_probability},
                                  {"prompt_tokens", answer.prompt_tokens},
                                  {"memory_slots", answer.memory_slots},
+                                 {"recomputed_tokens", answer.recomputed_tokens},
                                  {"answer_tokens", answer.answer_tokens},
                                  {"retrieve_ms", answer.retrieve_ms},
                                  {"load_ms", answer.load_ms},
@@ -134,9 +135,11 @@ void add_ask(CLI::App& program, int& exit_code) {
   verb->add_option(
       "--reader", question.reader,
       "none, or a reader of the service by name or name@version; default: the active one");
-  verb->add_option("--compose", question.compose,
-                   "of several documents: choose the one that fits best, read them together, in "
-                   "sequence, or blend them: in sequence with some rows recomputed")
+  verb->add_option(
+          "--compose", question.compose,
+          "of several documents: choose the one that fits best, read them together, in "
+          "sequence, or blend them: in sequence with some rows recomputed, or reuse: with rows "
+          "kept from earlier sequences")
       ->check(CLI::IsMember(service::compose_words()));
   verb->add_option("--retrieval", question.retrieval, "bm25, vector, hybrid or rrf")
       ->check(CLI::IsMember({"bm25", "vector", "hybrid", "rrf"}));

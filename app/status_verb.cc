@@ -45,7 +45,8 @@ void print_status(const nlohmann::json& status, const std::string& endpoint) {
   fmt::print("since start  {} documents adapted, {} tokens read ({:.0f} tokens/s), {} questions\n",
              number("documents_adapted"), number("tokens_read"),
              seconds > 0 ? tokens / seconds : 0.0, number("questions"));
-  fmt::print("cache        {} memories, {}; {} hits, {} misses\n", number("cache_entries"),
+  fmt::print("cache        {} memories and {} variants, {}; {} hits, {} misses\n",
+             number("cache_entries"), status.value("cache_variants", int64_t{0}),
              format_bytes(static_cast<double>(number("cache_bytes"))), number("cache_hits"),
              number("cache_misses"));
   if (status.at("remaking").get<bool>()) {

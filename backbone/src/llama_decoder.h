@@ -31,6 +31,7 @@ class LlamaDecoder final : public Decoder {
   int64_t cheap_rows() const override;
   std::vector<ReadResult> read(std::span<const ReadRequest> requests) const override;
   std::vector<int64_t> repair(const RepairRequest& request) const override;
+  RecomputedRows recompute(const RecomputeRequest& request) const override;
   std::shared_ptr<const Adapter> prepare(const AdapterState& state) const override;
   at::Tensor negative_log_likelihood(std::span<const ScoredSequence> sequences,
                                      const AdapterState& adapter, const AdapterDropout& dropout,
@@ -53,7 +54,8 @@ class LlamaDecoder final : public Decoder {
 
   void check_tokens(std::span<const TokenId> tokens) const;
   void validate(std::span<const ReadRequest> requests) const;
-  void check_repair(const RepairRequest& request) const;
+  /// That a cache ends with these tokens, in a form whose rows can be replaced.
+  void check_ends_with(const KvCache* cache, std::span<const TokenId> tokens) const;
   at::Tensor embed(std::span<const ReadRequest> requests) const;
   std::vector<Slice> slice(std::span<const ReadRequest> requests) const;
 
@@ -76,9 +78,20 @@ class LlamaDecoder final : public Decoder {
   /// captured, and attends.
   at::Tensor attend_sequence(int64_t layer, const at::Tensor& qkv, const Slice& slice,
                              const ReadRequest& request, ReadResult& result) const;
-  /// The same for rows that stand at `positions` int64 [rows] among the slots, on the CPU.
-  at::Tensor attend_scattered(int64_t layer, const at::Tensor& qkv, const at::Tensor& positions,
-                              const AttentionView& view, const KvCache& cache) const;
+  /// Rows that stand at places of their own among the slots of a cache.
+  struct Scattered {
+    at::Tensor positions;  // int64 [rows], on the CPU
+    AttentionView view;
+    /// [kv_heads, slots, head_dim]s of 0 and 1: channel i tells the slots of part i of the text, so that
+    /// attending to them for values gives each part's weight. Empty: not asked for
+    std::vector<at::Tensor> part_marks;
+  };
+  Scattered scatter(const KvCache& cache, const at::Tensor& positions) const;
+  std::vector<at::Tensor> mark_parts(const KvCache& cache, std::span<const int64_t> parts) const;
+
+  /// The same for scattered rows. part_weights, if wanted: float32 [rows, parts], written.
+  at::Tensor attend_scattered(int64_t layer, const at::Tensor& qkv, const Scattered& rows,
+                              const KvCache& cache, const at::Tensor& part_weights) const;
   at::Tensor logits(const at::Tensor& hidden) const;
 
   std::vector<ReadResult> read_packed(std::span<const ReadRequest> requests) const;

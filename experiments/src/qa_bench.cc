@@ -39,6 +39,7 @@ Row to_row(const QaRow& row) {
           {"candidates_mean", row.candidates_mean},
           {"first_right", row.first_right},
           {"memory_slots_mean", row.memory_slots_mean},
+          {"recomputed_tokens_mean", row.recomputed_tokens_mean},
           {"answer_tokens_mean", row.answer_tokens_mean},
           {"ms_per_token", row.ms_per_token},
           {"refused", row.refused},
@@ -137,7 +138,7 @@ int run_qa_bench(const std::vector<std::string>& arguments) {
       ->delimiter(',');
   app.add_option("--top-k", options.top_k, "documents considered for a question")->delimiter(',');
   app.add_option("--compose", options.compose,
-                 "of several documents: choose, together, sequence, blend")
+                 "of several documents: choose, together, sequence, blend, reuse")
       ->delimiter(',');
   app.add_option("--reader", options.readers,
                  "none, active (the one of the configuration), or an adapter's directory")

@@ -129,6 +129,7 @@ void measure_row(const RowContext& context, QaRow& row, std::vector<QaAnswer>& a
   double f1 = 0;
   double tokens = 0;
   double candidates = 0;
+  double recomputed = 0;
   double later_tokens = 0;
   double later_ms = 0;
   double text_tokens = 0;
@@ -163,6 +164,7 @@ void measure_row(const RowContext& context, QaRow& row, std::vector<QaAnswer>& a
     choose.push_back(answer.choose_ms);
     candidates += static_cast<double>(answer.citations.size());
     slots.push_back(static_cast<double>(answer.memory_slots));
+    recomputed += static_cast<double>(answer.recomputed_tokens);
     text_tokens += static_cast<double>(answer.memory_slots - context.prefix_slots);
     text_ms += answer.load_ms;
     tokens += static_cast<double>(answer.answer_tokens);
@@ -188,6 +190,7 @@ void measure_row(const RowContext& context, QaRow& row, std::vector<QaAnswer>& a
   row.choose_ms_mean = mean(choose);
   row.candidates_mean = candidates / asked;
   row.memory_slots_mean = mean(slots);
+  row.recomputed_tokens_mean = recomputed / asked;
   row.answer_tokens_mean = tokens / asked;
   row.ms_per_token = later_tokens > 0 ? later_ms / later_tokens : 0;
   row.peak_rss_bytes = peak_rss_bytes();

@@ -10,7 +10,6 @@
 #include "alluvium/core/clock.h"
 #include "alluvium/core/error.h"
 #include "alluvium/core/utf8.h"
-#include "alluvium/memory_bank/blend.h"
 #include "alluvium/service/prompt.h"
 #include "answer_chunks.h"
 #include "answer_stream.h"
@@ -85,13 +84,13 @@ Answer Answerer::answer(const Question& question, const backbone::TextCallback& 
   part.restart();
   const Codec* codec = readings.empty() ? context_.codecs.at("none").get() : request.codec;
   const auto memories = load(readings, codec, answer);
-  if (request.compose == Compose::blend) {
-    require_every_row(readings, memories);
+  if (request.compose == Compose::blend || request.compose == Compose::reuse) {
+    require_every_row(compose_word(request.compose), readings, memories);
   }
   answer.codec = codec->name();
   const LoadedReader* reader = readings.empty() ? nullptr : request.reader.get();
   const RefusalRule rule(context_.configuration.reader, reader, *context_.models.decoder_tokenizer);
-  Context context = attend(request, *codec, reader, rule, memories, answer);
+  Context context = attend(request, *codec, reader, rule, readings, memories, answer);
   answer.load_ms = part.elapsed_ms() - answer.choose_ms;
   if (!context.logits.defined()) {
     read_question(request, reader, rule, context, answer);
@@ -341,44 +340,55 @@ std::vector<std::shared_ptr<const Memory>> Answerer::load(const std::vector<Read
   return memories;
 }
 
-void Answerer::require_every_row(const std::vector<Reading>& readings,
+void Answerer::require_every_row(const std::string& compose, const std::vector<Reading>& readings,
                                  const std::vector<std::shared_ptr<const Memory>>& memories) {
   for (std::size_t i = 0; memories.size() > 1 && i < memories.size(); ++i) {
     if (!memories[i]->kept.everything()) {
       throw NotSupported(fmt::format(
-          "the memory of '{}' does not keep every row, and compose = blend recomputes some of them "
-          "among the others: codec.preset lossless or safe keeps them all",
-          readings[i].citation.id));
+          "the memory of '{}' does not keep every row, and compose = {} recomputes some of them "
+          "among the others: codec.preset lossless, safe, and default with a basis keep them all",
+          readings[i].citation.id, compose));
     }
   }
 }
 
-backbone::KvCache Answerer::start(Compose compose, const Codec& codec,
-                                  const std::vector<std::shared_ptr<const Memory>>& memories,
-                                  int64_t room) const {
+memory_bank::BlendedCache Answerer::start(
+    Compose compose, const Codec& codec, const std::vector<Reading>& readings,
+    const std::vector<std::shared_ptr<const Memory>>& memories, int64_t room) const {
   const backbone::Decoder& decoder = *context_.models.decoder;
+  const AnswerConfiguration& answer = context_.configuration.answer;
   switch (compose) {
     case Compose::sequence:
-      return decoder.start(codec.to_prefix(memories, room, memory_bank::PositionScheme::sequential),
-                           room);
+      return {decoder.start(
+          codec.to_prefix(memories, room, memory_bank::PositionScheme::sequential), room)};
     case Compose::blend:
-      return memory_bank::start_blended(decoder, codec, memories, room,
-                                        context_.configuration.answer.recompute);
+      return memory_bank::start_blended(decoder, codec, memories, room, answer.recompute);
+    case Compose::reuse: {
+      std::vector<int64_t> chunks;
+      for (const Reading& reading : readings) {
+        chunks.push_back(reading.chunk.row);
+      }
+      return memory_bank::start_reused(decoder, codec, memories, chunks, room, answer.reuse_alpha,
+                                       context_.cache);
+    }
     case Compose::choose:
     case Compose::together:
       break;
   }
-  return decoder.start(codec.to_prefix(memories, room), room);
+  return {decoder.start(codec.to_prefix(memories, room), room)};
 }
 
 Answerer::Context Answerer::attend(const Request& request, const Codec& codec,
                                    const LoadedReader* reader, const RefusalRule& rule,
+                                   const std::vector<Reading>& readings,
                                    const std::vector<std::shared_ptr<const Memory>>& memories,
                                    Answer& answer) const {
   const backbone::Decoder& decoder = *context_.models.decoder;
   const int64_t room = request.room() + static_cast<int64_t>(rule.beginning().size());
   if (memories.size() < 2 || request.compose != Compose::choose) {
-    Context context{start(request.compose, codec, memories, room), {}, 0, {}};
+    memory_bank::BlendedCache started = start(request.compose, codec, readings, memories, room);
+    answer.recomputed_tokens = started.recomputed;
+    Context context{std::move(started.cache), {}, 0, {}};
     for (const auto& memory : memories) {
       context.text.insert(context.text.end(), memory->tokens.begin(), memory->tokens.end());
     }

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "alluvium/memory_bank/blend.h"
 #include "alluvium/memory_bank/codec.h"
 #include "alluvium/memory_bank/memory_cache.h"
 #include "alluvium/memory_bank/retriever.h"
@@ -59,14 +60,15 @@ class Answerer {
                                                                const memory_bank::Codec*& codec,
                                                                Answer& answer) const;
   static void require_every_row(
-      const std::vector<Reading>& readings,
+      const std::string& compose, const std::vector<Reading>& readings,
       const std::vector<std::shared_ptr<const memory_bank::Memory>>& memories);
   /// The memories of one document, or of several that are all attended to.
-  backbone::KvCache start(Compose compose, const memory_bank::Codec& codec,
-                          const std::vector<std::shared_ptr<const memory_bank::Memory>>& memories,
-                          int64_t room) const;
+  memory_bank::BlendedCache start(
+      Compose compose, const memory_bank::Codec& codec, const std::vector<Reading>& readings,
+      const std::vector<std::shared_ptr<const memory_bank::Memory>>& memories, int64_t room) const;
   Context attend(const Request& request, const memory_bank::Codec& codec,
                  const LoadedReader* reader, const RefusalRule& rule,
+                 const std::vector<Reading>& readings,
                  const std::vector<std::shared_ptr<const memory_bank::Memory>>& memories,
                  Answer& answer) const;
   void read_question(const Request& request, const LoadedReader* reader, const RefusalRule& rule,

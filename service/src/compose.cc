@@ -9,8 +9,13 @@
 namespace alluvium::service {
 
 const std::vector<std::string>& compose_words() {
-  static const std::vector<std::string> words = {"choose", "together", "sequence", "blend"};
+  static const std::vector<std::string> words = {"choose", "together", "sequence", "blend",
+                                                 "reuse"};
   return words;
+}
+
+const std::string& compose_word(Compose compose) {
+  return compose_words()[static_cast<std::size_t>(compose)];
 }
 
 Compose parse_compose(const std::string& word) {

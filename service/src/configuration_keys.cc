@@ -98,6 +98,7 @@ std::vector<ConfigurationKey> make_keys() {
       {"answer.top_k", ALLUVIUM_FIELD(answer.top_k), 1, 1000},
       {"answer.compose", ALLUVIUM_FIELD(answer.compose), 0, 0, compose_words()},
       {"answer.recompute", ALLUVIUM_FIELD(answer.recompute), 0, 1},
+      {"answer.reuse_alpha", ALLUVIUM_FIELD(answer.reuse_alpha), 0, 100},
       {"answer.retrieval_weight", ALLUVIUM_FIELD(answer.choice.retrieval_weight), -1, 1e6},
       {"answer.question_weight", ALLUVIUM_FIELD(answer.choice.question_weight), -1, 1e6},
       {"answer.evidence_weight", ALLUVIUM_FIELD(answer.choice.evidence_weight), -1, 1e6},

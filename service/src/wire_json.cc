@@ -70,6 +70,7 @@ std::string answer_to_json(const Answer& answer) {
               {"finish", answer.finish},
               {"prompt_tokens", answer.prompt_tokens},
               {"memory_slots", answer.memory_slots},
+              {"recomputed_tokens", answer.recomputed_tokens},
               {"answer_tokens", answer.answer_tokens},
               {"retrieve_ms", answer.retrieve_ms},
               {"load_ms", answer.load_ms},
@@ -95,6 +96,7 @@ void read_answer_json(std::string_view text, Answer& answer) {
     item.at("load_ms").get_to(answer.load_ms);
     // Likewise.
     answer.choose_ms = item.value("choose_ms", 0.0);
+    answer.recomputed_tokens = item.value("recomputed_tokens", int64_t{0});
     answer.mean_log_probability = item.value("mean_log_probability", 0.0);
     item.at("first_token_ms").get_to(answer.first_token_ms);
     item.at("total_ms").get_to(answer.total_ms);
@@ -272,6 +274,7 @@ std::string status_to_json(const EngineStatus& status) {
               {"cache_evictions", status.cache.evictions},
               {"cache_bytes", status.cache.bytes},
               {"cache_entries", status.cache.entries},
+              {"cache_variants", status.cache.variants},
               {"decoder_fingerprint", status.decoder_fingerprint},
               {"encoder_fingerprint", status.encoder_fingerprint},
               {"codec", status.codec},

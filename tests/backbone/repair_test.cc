@@ -1,5 +1,8 @@
 // Documents read apart, and the rows of their sequence that are made anew (CacheBlend).
 #include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
 
 #include <ATen/ATen.h>
 
@@ -48,7 +51,8 @@ struct Sequence {
     policy.dtype = dtype;
     decoder = load_decoder(*checkpoint, policy);
     question = draw(5);
-    prefix = read({}, draw(kPrefix));
+    prefix_tokens = draw(kPrefix);
+    prefix = read({}, prefix_tokens);
     std::vector<at::Tensor> keys;
     std::vector<at::Tensor> values;
     for (const int64_t length : {9, 14, 6}) {
@@ -129,6 +133,7 @@ struct Sequence {
   std::unique_ptr<Checkpoint> checkpoint;
   std::unique_ptr<Decoder> decoder;
   Tokens question;
+  Tokens prefix_tokens;
   Tokens text;  // of the documents
   Rows prefix;
   Rows apart;  // of the documents, each read alone
@@ -256,6 +261,132 @@ TEST_CASE("repair: what cannot be repaired is refused and left as it is", "[back
   const Tokens too_many(s.text.size() + kPrefix + 1, 3);
   CHECK_THROWS_AS(s.decoder->repair({.cache = &cache, .tokens = too_many, .share = 1}),
                   InvalidArgument);
+  CHECK(largest_difference(s.ask(cache), s.ask(s.apart)) == 0);
+}
+
+TEST_CASE("recompute: the rows asked for are what reading them one by one over the others gives",
+          "[backbone][repair][property]") {
+  const auto seed = GENERATE(range(uint64_t{0}, uint64_t{6}));
+  CAPTURE(seed);
+  const Sequence s(3, seed);
+  const auto n = static_cast<int64_t>(s.text.size());
+  Random random(seed + 100);
+  std::vector<int64_t> rows;
+  for (int64_t row = 0; row < n; ++row) {
+    if (random.uniform() < 0.3 || row == n - 1) {
+      rows.push_back(row);
+    }
+  }
+  Rows slow{s.apart.keys.clone(), s.apart.values.clone()};
+  for (const int64_t row : rows) {
+    const Rows one = s.read(s.with(slow.first(row)), {s.text[static_cast<std::size_t>(row)]});
+    slow.keys.narrow(2, row, 1).copy_(one.keys);
+    slow.values.narrow(2, row, 1).copy_(one.values);
+  }
+  KvCache cache = s.decoder->start(s.with(s.apart), kRoom);
+  const RecomputedRows made =
+      s.decoder->recompute({.cache = &cache, .tokens = s.text, .rows = rows, .parts = {}});
+  const at::Tensor index = at::tensor(rows, at::kLong);
+  CHECK(largest_difference(made.keys, slow.keys.index_select(2, index)) < 1e-4);
+  CHECK(largest_difference(made.values, slow.values.index_select(2, index)) < 1e-4);
+  CHECK_FALSE(made.attention.defined());
+  CHECK(cache.slots() == kPrefix + n);
+  CHECK(largest_difference(s.ask(cache), s.ask(slow)) < 1e-4);
+}
+
+TEST_CASE("recompute: all rows anew are the documents read as one text", "[backbone][repair]") {
+  const int64_t layers = GENERATE(1, 2, 4);
+  const Sequence s(layers);
+  std::vector<int64_t> rows(s.text.size());
+  std::iota(rows.begin(), rows.end(), int64_t{0});
+  KvCache cache = s.decoder->start(s.with(s.apart), kRoom);
+  const RecomputedRows made =
+      s.decoder->recompute({.cache = &cache, .tokens = s.text, .rows = rows, .parts = {}});
+  CHECK(largest_difference(made.keys, s.whole.keys) < 1e-4);
+  CHECK(largest_difference(made.values, s.whole.values) < 1e-4);
+  CHECK(largest_difference(s.ask(cache), s.ask(s.whole)) < 1e-4);
+}
+
+// More parts than a head has channels are measured in several goes.
+TEST_CASE("recompute: a row's attention to each part is that of its softmax",
+          "[backbone][repair][property]") {
+  const Sequence s(3);
+  const auto n = static_cast<int64_t>(s.text.size());
+  const std::vector<int64_t> parts =
+      GENERATE(std::vector<int64_t>{9, 14, 6}, std::vector<int64_t>(29, 1));
+  CAPTURE(parts.size());
+  const std::vector<int64_t> rows = {0, 8, 9, 20, 28};
+  KvCache cache = s.decoder->start(s.with(s.whole), kRoom);
+  const RecomputedRows made =
+      s.decoder->recompute({.cache = &cache, .tokens = s.text, .rows = rows, .parts = parts});
+  REQUIRE(made.attention.sizes() == at::IntArrayRef({3, static_cast<int64_t>(rows.size()),
+                                                     static_cast<int64_t>(parts.size())}));
+
+  // Queries and keys of one reading, all before rotation, and the softmax by hand.
+  KvCache plain = s.decoder->start({}, kPrefix + n);
+  Tokens everything = s.prefix_tokens;
+  everything.insert(everything.end(), s.text.begin(), s.text.end());
+  const ReadRequest request{
+      .cache = &plain, .tokens = everything, .capture = true, .queries = true};
+  const ReadResult read = s.decoder->read({&request, 1}).front();
+  constexpr int64_t heads = TinyLlama::kHeads;
+  constexpr int64_t kv_heads = TinyLlama::kKvHeads;
+  const DecoderGeometry& geometry = s.decoder->geometry();
+  const Rope rope(geometry.head_dim, geometry.rope_base, geometry.max_positions);
+  const at::Tensor positions = at::arange(kPrefix + n, at::kLong);
+  for (int64_t l = 0; l < 3; ++l) {
+    at::Tensor weights = at::zeros({n, static_cast<int64_t>(parts.size())});
+    for (int64_t h = 0; h < heads; ++h) {
+      const at::Tensor q = rope.rotate(read.queries[l][h], positions);
+      const at::Tensor k = rope.rotate(read.keys[l][h * kv_heads / heads], positions);
+      at::Tensor logits = at::matmul(q, k.t()) / std::sqrt(static_cast<double>(geometry.head_dim));
+      logits.masked_fill_(at::ones_like(logits, at::kBool).triu(1),
+                          -std::numeric_limits<double>::infinity());
+      const at::Tensor softmax = at::softmax(logits, 1).narrow(0, kPrefix, n);
+      int64_t begin = kPrefix;
+      for (std::size_t part = 0; part < parts.size(); ++part) {
+        weights.select(1, static_cast<int64_t>(part))
+            .add_(softmax.narrow(1, begin, parts[part]).sum(1) / heads);
+        begin += parts[part];
+      }
+    }
+    CHECK(largest_difference(made.attention[l],
+                             weights.index_select(0, at::tensor(rows, at::kLong))) < 1e-4);
+  }
+}
+
+TEST_CASE("recompute: what cannot be recomputed is refused and left as it is",
+          "[backbone][repair]") {
+  const Sequence s(4);
+  KvCache cache = s.decoder->start(s.with(s.apart), kRoom);
+  const std::vector<int64_t> rows = {3, 5};
+  const auto refuse = [&](RecomputeRequest request) {
+    CHECK_THROWS_AS(s.decoder->recompute(request), InvalidArgument);
+  };
+  const RecomputeRequest good{.cache = &cache, .tokens = s.text, .rows = rows, .parts = {}};
+  RecomputeRequest bad = good;
+  bad.cache = nullptr;
+  refuse(bad);
+  bad = good;
+  bad.rows = {};
+  refuse(bad);
+  for (const std::vector<int64_t>& wrong :
+       {std::vector<int64_t>{5, 3}, {3, 3}, {-1, 3}, {3, static_cast<int64_t>(s.text.size())}}) {
+    bad.rows = wrong;
+    refuse(bad);
+  }
+  bad = good;
+  for (const std::vector<int64_t>& wrong :
+       {std::vector<int64_t>{9, 14}, {9, 14, 7}, {9, 20, 0}, {-1, 30}}) {
+    bad.parts = wrong;
+    refuse(bad);
+  }
+  KvPrefix warm = s.with(s.apart);
+  warm.temperature = 0.9;
+  KvCache other = s.decoder->start(warm, kRoom);
+  bad = good;
+  bad.cache = &other;
+  refuse(bad);
   CHECK(largest_difference(s.ask(cache), s.ask(s.apart)) == 0);
 }
 

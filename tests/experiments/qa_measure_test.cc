@@ -34,7 +34,7 @@ QaBenchOptions small_bench(const TemporaryDirectory& directory, const std::strin
   options.questions = directory / "questions.jsonl";
   options.retrievals = {"gold", "withheld", "bm25", "hybrid"};
   options.top_k = {1, 2};
-  options.compose = {"choose", "together", "sequence", "blend"};
+  options.compose = {"choose", "together", "sequence", "blend", "reuse"};
   options.configuration = service::default_configuration();
   options.configuration.directory = directory / "instance";
   options.configuration.models.decoder = write_tiny_llama_gguf(directory.path(), 1);
@@ -60,8 +60,8 @@ TEST_CASE("bench qa: every combination has its row, and retrieval finds the name
   options.over_sockets = over_sockets;
   const QaReport report = experiments::measure_qa(options);
 
-  // none; text and kv: gold and withheld once, bm25 and hybrid for one document and for two in four ways.
-  REQUIRE(report.rows.size() == 1 + 2 * (2 + 2 * 5));
+  // none; text and kv: gold and withheld once, bm25 and hybrid for one document and for two in five ways.
+  REQUIRE(report.rows.size() == 1 + 2 * (2 + 2 * 6));
   CHECK(report.documents == 3);
   CHECK(report.rows[0].codec == "none");
   CHECK(report.rows[0].memory_slots_mean < report.rows[1].memory_slots_mean);
@@ -81,6 +81,9 @@ TEST_CASE("bench qa: every combination has its row, and retrieval finds the name
       CHECK((row.choose_ms_mean > 0) == (row.compose == "choose"));
     }
     CHECK((row.compose.empty()) == (row.top_k < 2));
+    if (row.codec != "kv" || (row.compose != "blend" && row.compose != "reuse")) {
+      CHECK(row.recomputed_tokens_mean == 0);
+    }
     if (row.retrieval == "gold") {
       CHECK_THAT(row.first_right, Catch::Matchers::WithinAbs(200.0 / 3, 0.01));
     }

@@ -350,7 +350,7 @@ TEST_CASE("kv: a prompt past the decoder's positions is refused before any compu
   const std::vector<std::shared_ptr<const Memory>> memories = {bank.stored("tower")};
   recorded.decoder->take();
   const std::string codec = GENERATE("kv", "text");
-  const std::string compose = GENERATE("choose", "together", "sequence", "blend");
+  const std::string compose = GENERATE("choose", "together", "sequence", "blend", "reuse");
   CAPTURE(codec, compose);
   CHECK_THROWS_AS(bank.engine->codec(codec).to_prefix(memories, 100000), InvalidArgument);
 

@@ -121,6 +121,7 @@ TEST_CASE("readers: no reader changes a byte of a memory or a weight of the deco
 }
 
 TEST_CASE("readers: no reader acts on the rows that a blend recomputes", "[service][readers]") {
+  const std::string compose = GENERATE("blend", "reuse");
   ReadEngine e;
   e.configuration.answer.recompute = 1;
   e.start();
@@ -128,7 +129,7 @@ TEST_CASE("readers: no reader acts on the rows that a blend recomputes", "[servi
   const auto ask = [&](const std::string& codec) {
     service::Question question = ask_for("piers of Oslo", codec);
     question.document_ids = {"oslo", "riga"};
-    question.compose = "blend";
+    question.compose = compose;
     return e.engine->ask(question);
   };
   const Answer bare = ask("text");

@@ -41,6 +41,17 @@ class RecordingDecoder final : public backbone::Decoder {
     return inner_->repair(request);
   }
 
+  backbone::RecomputedRows recompute(const backbone::RecomputeRequest& request) const override {
+    {
+      const std::lock_guard lock(mutex_);
+      auto& tokens = read_.emplace_back();
+      for (const int64_t row : request.rows) {
+        tokens.push_back(request.tokens[static_cast<std::size_t>(row)]);
+      }
+    }
+    return inner_->recompute(request);
+  }
+
   const backbone::DecoderGeometry& geometry() const override { return inner_->geometry(); }
   const backbone::DevicePolicy& policy() const override { return inner_->policy(); }
   int64_t cheap_rows() const override { return inner_->cheap_rows(); }

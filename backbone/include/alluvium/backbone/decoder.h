@@ -126,6 +126,24 @@ struct RepairRequest {
   double share = 0;  ///< of the tokens, those recomputed in every layer, rounded down; in [0, 1]
 };
 
+/// Text at the end of a cache, some of whose rows are to be as what stands before them makes them now.
+struct RecomputeRequest {
+  KvCache* cache = nullptr;  ///< even and plain, slot i at position i; rows are replaced in it
+  std::span<const TokenId> tokens;  ///< of its last slots, at least one
+  std::span<const int64_t> rows;    ///< places among `tokens`, rising, at least one
+  /// Tokens of the parts that the text consists of, each at least one; empty: attention is not measured
+  std::span<const int64_t> parts;
+};
+
+/// Outcome for one request; `rows` as there.
+struct RecomputedRows {
+  at::Tensor keys;    ///< [layers, kv_heads, rows, head_dim] pre-RoPE, compute dtype
+  at::Tensor values;  ///< shape and dtype of keys
+  /// float32 [layers, rows, parts]: the attention weight that a row has on a part, the mean over query
+  /// heads; what stands before the text takes the rest. Undefined without parts
+  at::Tensor attention;
+};
+
 /// Tokens after a context, some of which a learner wants to be likelier.
 struct ScoredSequence {
   const KvCache* context = nullptr;  ///< from start(); attended to and not changed, may be shared
@@ -196,6 +214,12 @@ class Decoder {
   /// `tokens`, rising. Throws InvalidArgument before any computing when the cache is ragged, biased,
   /// has a temperature or does not end with that many tokens, and as read() does.
   virtual std::vector<int64_t> repair(const RepairRequest& request) const = 0;
+
+  /// Makes keys and values of the rows asked for anew, without an adapter: they go through all layers
+  /// together, attending to every slot up to their own, and nothing is computed of the others. All
+  /// rows give what reading the text in one piece does. Throws InvalidArgument before any computing as
+  /// repair() does, when the rows do not rise within the text and when the parts are not all of it.
+  virtual RecomputedRows recompute(const RecomputeRequest& request) const = 0;
 
   /// The form in which read() multiplies an adapter. Throws InvalidArgument when it belongs to
   /// another model (state.model), its shapes do not fit or a number is not finite.

@@ -74,6 +74,7 @@ struct QaRow {
   /// Percent of the questions answered whose first citation is a document they name
   double first_right = 0;
   double memory_slots_mean = 0;
+  double recomputed_tokens_mean = 0;  ///< of the documents (compose blend, reuse)
   double answer_tokens_mean = 0;
   double ms_per_token = 0;  ///< of the answers' tokens after the first
   double refused = 0;       ///< percent of the questions

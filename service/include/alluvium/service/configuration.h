@@ -50,10 +50,13 @@ struct ChoiceConfiguration {
 struct AnswerConfiguration {
   std::string codec = "kv";
   std::string retrieval = "hybrid";
-  int64_t top_k = 5;               ///< documents considered for a question
-  std::string compose = "choose";  ///< of several: choose | together | sequence | blend (compose.h)
+  int64_t top_k = 5;  ///< documents considered for a question
+  std::string compose =
+      "choose";  ///< of several: choose | together | sequence | blend | reuse (compose.h)
   /// Of blend: share of the documents' tokens recomputed in every layer (CacheBlend's 16 %)
   double recompute = 0.16;
+  /// Of reuse: recomputed is this times what attention says (Cache-Craft's alpha)
+  double reuse_alpha = 1;
   ChoiceConfiguration choice;
   int64_t max_tokens = 32;
   /// Tokens of the document read ahead in one pass with those of the answer that quote it; 0 = none

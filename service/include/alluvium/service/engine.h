@@ -104,6 +104,7 @@ struct Answer {
   std::string finish;               ///< stop | length | cancelled
   int64_t prompt_tokens = 0;        ///< question tokens read
   int64_t memory_slots = 0;         ///< slots attended to beside the question
+  int64_t recomputed_tokens = 0;    ///< of the documents, read anew in every layer (blend, reuse)
   int64_t answer_tokens = 0;
   double retrieve_ms = 0;
   double load_ms = 0;         ///< memories to prefix (for text: reading)
