@@ -67,6 +67,13 @@ struct Reusing {
     return model.ask_plainly(text);
   }
 
+  /// Of the document that stood last in {0, 1, 2}.
+  std::shared_ptr<const memory_bank::ChunkVariant> variant_of_last() {
+    auto variant = variants.best_variant(0, memories[0]->fingerprint, std::vector<int64_t>{2, 1});
+    REQUIRE(variant != nullptr);
+    return variant;
+  }
+
   double error(const at::Tensor& logits, const std::vector<int64_t>& order) const {
     return (logits - ask_text(order)).square().mean().item<double>();
   }
@@ -162,9 +169,7 @@ TEST_CASE(
     "[memory_bank][reuse]") {
   Reusing r;
   r.ask({0, 1, 2});
-  const auto variant =
-      r.variants.best_variant(0, r.memories[0]->fingerprint, std::vector<int64_t>{2, 1});
-  REQUIRE(variant != nullptr);
+  const auto variant = r.variant_of_last();
   REQUIRE(variant->context.before.size() == 2);
   CHECK(variant->context.before[0].chunk == 2);
   CHECK(variant->context.before[0].tokens == 33);
@@ -204,9 +209,7 @@ TEST_CASE("reuse: a variant's attention adds up to its tokens but for what the p
           "[memory_bank][reuse]") {
   Reusing r;
   r.ask({0, 1, 2});
-  const auto variant =
-      r.variants.best_variant(0, r.memories[0]->fingerprint, std::vector<int64_t>{2, 1});
-  REQUIRE(variant != nullptr);
+  const auto variant = r.variant_of_last();
   const memory_bank::ChunkContext& context = variant->context;
   REQUIRE(context.within.size() == kLayers);
   double outward = 0;

@@ -36,6 +36,14 @@ class EventLog {
   std::vector<Event> events_;
 };
 
+/// About Oslo, which is best, and Riga.
+Answer ask_of_two(Engine& engine, const std::string& codec, const std::string& compose) {
+  service::Question question = ask_for("How many piers has the harbour?", codec);
+  question.document_ids = {"oslo", "riga"};
+  question.compose = compose;
+  return engine.ask(question);
+}
+
 TEST_CASE("engine: a document is answered from, replaced, and gone after its delete",
           "[service][engine]") {
   TinyEngine tiny;
@@ -245,10 +253,7 @@ TEST_CASE("engine: documents in sequence with every row recomputed are the text 
   tiny.start();
   publish(*tiny.engine, kHarbours);
   const auto ask = [&](const std::string& codec, const std::string& compose) {
-    service::Question question = ask_for("How many piers has the harbour?", codec);
-    question.document_ids = {"oslo", "riga"};
-    question.compose = compose;
-    return tiny.engine->ask(question);
+    return ask_of_two(*tiny.engine, codec, compose);
   };
   const Answer text = ask("text", "sequence");
   const Answer blended = ask("kv", "blend");
@@ -274,10 +279,7 @@ TEST_CASE("engine: documents whose rows are reused are the text of all, and leav
   tiny.start();
   publish(*tiny.engine, kHarbours);
   const auto ask = [&](const std::string& codec, const std::string& compose) {
-    service::Question question = ask_for("How many piers has the harbour?", codec);
-    question.document_ids = {"oslo", "riga"};
-    question.compose = compose;
-    return tiny.engine->ask(question);
+    return ask_of_two(*tiny.engine, codec, compose);
   };
   const Answer text = ask("text", "sequence");
   const Answer first = ask("kv", "reuse");
