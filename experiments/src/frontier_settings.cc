@@ -140,7 +140,7 @@ std::vector<FrontierSetting> frontier_grid(const std::string& grid) {
   settings.push_back(of_cachegen(kv(1, 8)));
   settings.push_back(of_cachegen(kv(1, 4)));
   settings.push_back(coding(of_cachegen(kv(1, 4)), "rans"));
-  for (const char* name : {"default", "compact", "tiny"}) {
+  for (const char* name : {"safe", "default", "compact", "tiny"}) {
     settings.push_back(with_ranges(preset(name)));
   }
   for (const int64_t rank : {2, 4}) {

@@ -244,7 +244,7 @@ TEST_CASE("transform: damaged and forged records are found",
 TEST_CASE("transform: a preset takes it where there is a basis and nothing asks for ranges",
           "[memory_bank][kv][transform]") {
   CodecOptions options;
-  for (const char* preset : {"default", "compact", "tiny"}) {
+  for (const char* preset : {"safe", "default", "compact", "tiny"}) {
     CAPTURE(preset);
     options = {};
     options.preset = preset;
@@ -311,10 +311,10 @@ TEST_CASE("transform: memories depend on steps and basis, and a family attends t
   CHECK(memories[0]->stored->transformed());
   CHECK(memories[0]->origin.preset == "default");
   CHECK(memories[0]->origin.quality_gap.has_value());
-  family.switch_to("safe");
-  const Memories safe = compress(family, chunk);
-  CHECK_FALSE(safe[0]->stored->transformed());
-  memories.push_back(safe[0]);
+  family.switch_to("lossless");
+  const Memories exact = compress(family, chunk);
+  CHECK(exact[0]->stored == nullptr);
+  memories.push_back(exact[0]);
   CHECK(based.model.ask(family.to_prefix(memories, 5)).isfinite().all().item<bool>());
 }
 

@@ -36,7 +36,7 @@ struct Preset {
 // Shares and bits were chosen on SQuAD train, under each preset's bytes (docs/ARCHITECTURE.md).
 constexpr std::array kPresets = {
     Preset{"lossless", 1.0, 0, 0},
-    Preset{"safe", 1.0, 8, 8},
+    Preset{"safe", 1.0, 8, 8, 8, 32, 16, "none", 1.0, "none", {1.0, 0.01, 0.08}},
     Preset{"default", 0.555, 8, 4, 8, 32, 16, "none", 1.0, "none", {1.0, 0.02, 0.32}},
     Preset{"compact", 0.385, 4, 4, 8, 16, 8, "none", 1.0, "none", {0.58, 0.045, 0.3}},
     Preset{"tiny", 0.21, 4, 3, 4, 32, 8, "compensation", 1.0, "rans", {0.35, 0.08, 0.55}},

@@ -56,7 +56,7 @@ struct AnswerConfiguration {
   /// Of blend: share of the documents' tokens recomputed in every layer (CacheBlend's 16 %)
   double recompute = 0.16;
   /// Of reuse: recomputed is this times what attention says (Cache-Craft's alpha)
-  double reuse_alpha = 1;
+  double reuse_alpha = 0.5;
   ChoiceConfiguration choice;
   int64_t max_tokens = 32;
   /// Tokens of the document read ahead in one pass with those of the answer that quote it; 0 = none
