@@ -61,8 +61,11 @@ if(ALLUVIUM_WITH_TORCH)
     "SHELL:-idirafter ${ALLUVIUM_TORCH_ROOT}/include/torch/csrc/api/include")
   target_compile_definitions(torch_cpu INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
   target_link_libraries(torch_cpu INTERFACE
-    ${ALLUVIUM_TORCH_ROOT}/lib/libtorch_cpu.so ${ALLUVIUM_TORCH_ROOT}/lib/libc10.so)
+    ${ALLUVIUM_TORCH_ROOT}/lib/libtorch_cpu.so ${ALLUVIUM_TORCH_ROOT}/lib/libc10.so
+    ${ALLUVIUM_TORCH_ROOT}/lib/libgomp.so.1)
   target_link_options(torch_cpu INTERFACE -Wl,-rpath,${ALLUVIUM_TORCH_ROOT}/lib
     -Wl,-rpath-link,${ALLUVIUM_TORCH_ROOT}/lib)
   add_library(alluvium::torch_cpu ALIAS torch_cpu)
+  # at::parallel_for is a template: without this it runs its body in one piece on the thread that calls it, and says nothing.
+  set(ALLUVIUM_PARALLEL_FOR $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
 endif()

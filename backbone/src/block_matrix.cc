@@ -1,7 +1,6 @@
 #include "block_matrix.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 
 #include <ATen/Parallel.h>
@@ -68,6 +67,13 @@ void pack_row(TileFormat format, const std::byte* row, int64_t blocks, int64_t l
 
 // Groups of tiles multiplied with one row after another: some 40 KB of 8-bit codes, which the second row finds in the cache.
 constexpr int64_t kGroupsAtOnce = 4;
+
+// Fewer rows are multiplied by the thread that has them: a product is over before another would be awake.
+constexpr int64_t kRowsForThreads = 8;
+
+int64_t groups_a_thread(int64_t groups, int64_t rows) {
+  return rows < kRowsForThreads ? std::max<int64_t>(groups, 1) : kGroupsAtOnce;
+}
 
 // An operand's arrays, kept by each thread so that a step allocates nothing.
 struct OperandSpace {
@@ -171,7 +177,7 @@ void BlockMatrix::multiply_rows(const float* x, int64_t count, float* y,
       static_cast<std::size_t>(cols_ / kTileColumns) * tile_bytes(format_);
   const int64_t whole = rows_ / kTileRows;
   const int64_t tail = rows_ % kTileRows;
-  at::parallel_for(0, whole, kGroupsAtOnce, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, whole, groups_a_thread(whole, count), [&](int64_t begin, int64_t end) {
     // A single row has nothing to find again.
     const int64_t step = count == 1 ? end - begin : kGroupsAtOnce;
     for (int64_t group = begin; group < end; group += step) {
@@ -189,14 +195,11 @@ void BlockMatrix::multiply_rows(const float* x, int64_t count, float* y,
   }
 }
 
-// Each thread takes a stretch of the bytes of A, then of W, and adds B's share to the outputs it has written when A x is whole by then:
-// it is, unless another thread was held up, and then the caller makes good what is missing. So nobody waits, and which thread does what
-// changes no sum.
 void BlockMatrix::multiply_adapted(const float* x, const LowRankBlocks& factors, float* y) const {
   ALLUVIUM_ASSERT(factors.in() == cols_ && factors.out() == rows_);
   thread_local OperandSpace space;
   thread_local std::vector<int32_t> shifts;
-  thread_local std::vector<float> low_space;
+  thread_local std::vector<float> low;
   const VnniKernels* vnni = vnni_kernels();
   ALLUVIUM_ASSERT(vnni != nullptr);
   const TileOperand own = prepare(x, cols_, format_, vnni, space);
@@ -208,58 +211,19 @@ void BlockMatrix::multiply_adapted(const float* x, const LowRankBlocks& factors,
   }
   of_a.upper_shifts = shifts.data();
   of_a.low_shifts = shifts.data() + blocks;
-  low_space.resize(static_cast<std::size_t>(factors.groups() * kTileRows));
-  float* low = low_space.data();
+  low.resize(static_cast<std::size_t>(factors.groups() * kTileRows));
+  factors.multiply_a(of_a, 0, factors.groups(), low.data());
 
   const std::size_t group_bytes = static_cast<std::size_t>(blocks) * tile_bytes(format_);
   const TileProduct product = vnni->products.of(format_);
   const int64_t whole = rows_ / kTileRows;
-  const auto a_bytes = static_cast<int64_t>(factors.group_bytes());
-  const auto w_bytes = static_cast<int64_t>(group_bytes);
-  const int64_t all_bytes = factors.groups() * a_bytes + whole * w_bytes;
-  const int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads();
-  const int64_t parts = std::clamp<int64_t>(whole / kGroupsAtOnce, 1, threads);
-  // Of `count` groups of `bytes` each, of which the first begins at byte `from`, those that begin before part p does.
-  const auto before = [&](int64_t p, int64_t from, int64_t bytes, int64_t count) {
-    return std::clamp<int64_t>((all_bytes * p / parts - from + bytes - 1) / bytes, 0, count);
-  };
-  const auto a_before = [&](int64_t p) { return before(p, 0, a_bytes, factors.groups()); };
-  const auto w_before = [&](int64_t p) {
-    return p == parts ? whole : before(p, factors.groups() * a_bytes, w_bytes, whole);
-  };
-  const bool may_add = factors.aligned() && rows_ % kTileRows == 0;
-  std::atomic<int64_t> a_done = 0;
-  std::vector<char> complete(static_cast<std::size_t>(parts), 0);
-  at::parallel_for(0, parts, 1, [&](int64_t first, int64_t last) {
-    for (int64_t p = first; p < last; ++p) {
-      if (const int64_t begin = a_before(p), end = a_before(p + 1); begin < end) {
-        factors.multiply_a(of_a, begin, end, low);
-        a_done.fetch_add(end - begin, std::memory_order_release);
-      }
-      const int64_t begin = w_before(p);
-      const int64_t end = w_before(p + 1);
-      product(tiles_.data() + static_cast<std::size_t>(begin) * group_bytes, end - begin, own,
-              y + begin * kTileRows);
-      if (may_add && a_done.load(std::memory_order_acquire) == factors.groups()) {
-        factors.add_b(low, begin * kTileRows, end * kTileRows, y);
-        complete[p] = 1;
-      }
-    }
-  });
+  product(tiles_.data(), whole, own, y);
   if (const int64_t tail = rows_ % kTileRows; tail > 0) {
     float rest[kTileRows];
     product(tiles_.data() + static_cast<std::size_t>(whole) * group_bytes, 1, own, rest);
     std::memcpy(y + whole * kTileRows, rest, static_cast<std::size_t>(tail) * sizeof(float));
   }
-  if (!may_add) {
-    factors.add_b(low, 0, rows_, y);
-    return;
-  }
-  for (int64_t p = 0; p < parts; ++p) {
-    if (complete[p] == 0) {
-      factors.add_b(low, w_before(p) * kTileRows, w_before(p + 1) * kTileRows, y);
-    }
-  }
+  factors.add_b(low.data(), 0, rows_, y);
 }
 
 bool BlockMatrix::multiplies_few() { return vnni_kernels() != nullptr; }
@@ -277,7 +241,7 @@ void BlockMatrix::multiply_few(const float* x, int64_t count, float* y,
   const FewRowsProduct product = vnni->few_rows.of(format_);
   const std::size_t group_bytes = static_cast<std::size_t>(blocks) * tile_bytes(format_);
   const int64_t whole = rows_ / kTileRows;
-  at::parallel_for(0, whole, kGroupsAtOnce, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, whole, groups_a_thread(whole, count), [&](int64_t begin, int64_t end) {
     product(tiles_.data() + static_cast<std::size_t>(begin) * group_bytes, end - begin, operand,
             rows_, y + begin * kTileRows);
   });
@@ -297,7 +261,8 @@ void BlockMatrix::multiply_few(const float* x, int64_t count, float* y,
   for (const AdaptedBlocks& run : adapted) {
     ALLUVIUM_ASSERT(run.factors->in() == cols_ && run.factors->out() == rows_ &&
                     run.begin + run.rows <= count);
-    at::parallel_for(run.begin, run.begin + run.rows, 1, [&](int64_t begin, int64_t end) {
+    const int64_t grain = run.rows < kRowsForThreads ? run.rows : 1;
+    at::parallel_for(run.begin, run.begin + run.rows, grain, [&](int64_t begin, int64_t end) {
       run.factors->add_rows(rows_of(of_a, begin, end - begin), rows_, y + begin * rows_);
     });
   }

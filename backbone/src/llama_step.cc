@@ -12,6 +12,13 @@
 #include "row_kernels.h"
 
 namespace alluvium::backbone {
+namespace {
+
+// Slots of heads and rows that are worth another thread: attending to fewer takes less time than waking it.
+constexpr int64_t kSlotsAThread = 8192;
+
+}  // namespace
+
 template <class T>
 at::Tensor LlamaDecoder::step(KvCache& cache, std::span<const TokenId> tokens, Logits wanted,
                               const Adapter* adapter) const {
@@ -73,6 +80,7 @@ at::Tensor LlamaDecoder::step(KvCache& cache, std::span<const TokenId> tokens, L
   const bool bias_by_head = log_bias != nullptr && cache.log_bias_.dim() == 3;
   const int64_t head_stride = cache.capacity() * head_dim;
 
+  const int64_t heads_a_thread = 1 + kSlotsAThread / most_slots;
   for (int64_t l = 0; l < geometry_.layers; ++l) {
     const LlamaLayer& layer = weights_.layers[l];
     rows.rms_norm(x.data(), layer.attention_norm.const_data_ptr<float>(), epsilon, n, d,
@@ -92,7 +100,7 @@ at::Tensor LlamaDecoder::step(KvCache& cache, std::span<const TokenId> tokens, L
         kernels.of<T>().narrow(key + kv_heads * head_dim, head_dim, all_values + to);
       }
     }
-    at::parallel_for(0, kv_heads * n, 1, [&](int64_t begin, int64_t end) {
+    at::parallel_for(0, kv_heads * n, heads_a_thread, [&](int64_t begin, int64_t end) {
       for (int64_t part = begin; part < end; ++part) {
         const int64_t h = part / n;
         const int64_t r = part % n;
