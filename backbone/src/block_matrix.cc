@@ -212,7 +212,7 @@ void BlockMatrix::multiply_adapted(const float* x, const LowRankBlocks& factors,
   of_a.upper_shifts = shifts.data();
   of_a.low_shifts = shifts.data() + blocks;
   low.resize(static_cast<std::size_t>(factors.groups() * kTileRows));
-  factors.multiply_a(of_a, 0, factors.groups(), low.data());
+  factors.multiply_a(of_a, low.data());
 
   const std::size_t group_bytes = static_cast<std::size_t>(blocks) * tile_bytes(format_);
   const TileProduct product = vnni->products.of(format_);
@@ -223,7 +223,7 @@ void BlockMatrix::multiply_adapted(const float* x, const LowRankBlocks& factors,
     product(tiles_.data() + static_cast<std::size_t>(whole) * group_bytes, 1, own, rest);
     std::memcpy(y + whole * kTileRows, rest, static_cast<std::size_t>(tail) * sizeof(float));
   }
-  factors.add_b(low.data(), 0, rows_, y);
+  factors.add_b(low.data(), 1, rows_, y);
 }
 
 bool BlockMatrix::multiplies_few() { return vnni_kernels() != nullptr; }

@@ -45,7 +45,7 @@ class BlockMatrix {
   void multiply(const float* x, float* y,
                 BlockArithmetic arithmetic = BlockArithmetic::fastest) const;
 
-  /// The same with an adapter's share: y = W x + B (A x), in one go of the threads. `factors` has this matrix' sizes.
+  /// The same with an adapter's share: y = W x + B (A x). `factors` has this matrix' sizes.
   void multiply_adapted(const float* x, const LowRankBlocks& factors, float* y) const;
 
   /// Whether multiply_few() can be called on this processor.

@@ -55,7 +55,6 @@ LowRankBlocks::LowRankBlocks(const at::Tensor& a, const at::Tensor& b,
     pieces_.push_back({first, end - first, spans[first].first, spans[first].second,
                        vectors_for(end - first), b_.size()});
     pack_b(rows, pieces_.back());
-    aligned_ = aligned_ && spans[first].first % kTileRows == 0;
     first = end;
   }
 }
@@ -107,13 +106,11 @@ void LowRankBlocks::pack_b(const at::Tensor& b, Piece& piece) {
   }
 }
 
-void LowRankBlocks::multiply_a(const TileOperand& x, int64_t begin, int64_t end, float* low) const {
-  vnni_kernels()->products.q8_0(a_.data() + static_cast<std::size_t>(begin) * group_bytes(),
-                                end - begin, x, low + begin * kTileRows);
+void LowRankBlocks::multiply_a(const TileOperand& x, float* low) const {
+  vnni_kernels()->products.q8_0(a_.data(), groups_, x, low);
 }
 
-void LowRankBlocks::add_pieces(const float* low, int64_t count, int64_t begin, int64_t end,
-                               int64_t stride, float* y) const {
+void LowRankBlocks::add_b(const float* low, int64_t count, int64_t stride, float* y) const {
   thread_local std::vector<float> apart;
   thread_local FewRowsSpace space;
   thread_local std::vector<int32_t> shifts;
@@ -132,25 +129,16 @@ void LowRankBlocks::add_pieces(const float* low, int64_t count, int64_t begin, i
   const FewRowsOperand operand = space.operand(kOffset, shifts);
   for (int64_t p = 0; p < pieces; ++p) {
     const Piece& piece = pieces_[p];
-    const int64_t first = std::max(piece.begin, begin);
-    const int64_t last = std::min(piece.end, end);
-    if (first < last) {
-      const auto group = static_cast<std::size_t>((first - piece.begin) / kTileRows);
-      vnni.add_narrow(b_.data() + piece.tiles + group * tile_of(piece.vectors), last - first,
-                      piece.vectors, operand, p, stride, y + first);
-    }
+    vnni.add_narrow(b_.data() + piece.tiles, piece.end - piece.begin, piece.vectors, operand, p,
+                    stride, y + piece.begin);
   }
-}
-
-void LowRankBlocks::add_b(const float* low, int64_t begin, int64_t end, float* y) const {
-  add_pieces(low, 1, begin, end, out_, y);
 }
 
 void LowRankBlocks::add_rows(const FewRowsOperand& x, int64_t stride, float* y) const {
   thread_local std::vector<float> low;
   low.resize(std::max(low.size(), static_cast<std::size_t>(x.rows * groups_ * kTileRows)));
   vnni_kernels()->few_rows.q8_0(a_.data(), groups_, x, groups_ * kTileRows, low.data());
-  add_pieces(low.data(), x.rows, 0, out_, stride, y);
+  add_b(low.data(), x.rows, stride, y);
 }
 
 void LowRankBlocks::add_rows(const float* x, int64_t count, int64_t stride, float* y) const {

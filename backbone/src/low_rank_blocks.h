@@ -33,19 +33,14 @@ class LowRankBlocks {
   int64_t in() const { return in_; }
   int64_t out() const { return out_; }
 
-  /// Groups of sixteen ranks, the last filled with zeros: the parts that multiply_a() can be divided into.
+  /// Groups of sixteen ranks, the last filled with zeros.
   int64_t groups() const { return groups_; }
-  std::size_t group_bytes() const { return a_.size() / static_cast<std::size_t>(groups_); }
 
-  /// Whether add_b() can be called for any whole groups of sixteen outputs.
-  bool aligned() const { return aligned_; }
+  /// low[r] = sum_c A[r, c] x[c], low: [groups() * 16], scaled by some power of two; x has the shifts of offset 128.
+  void multiply_a(const TileOperand& x, float* low) const;
 
-  /// low[r] = sum_c A[r, c] x[c] for the ranks of groups [begin, end), low: [groups() * 16], scaled by some power of two; x has the
-  /// shifts of offset 128.
-  void multiply_a(const TileOperand& x, int64_t begin, int64_t end, float* low) const;
-
-  /// y[o] += sum_r B[o, r] low[r] for outputs [begin, end), groups of sixteen where aligned(), else all; low from multiply_a().
-  void add_b(const float* low, int64_t begin, int64_t end, float* y) const;
+  /// Y += B low for `count` rows of low as from multiply_a(); y: rows of `stride` numbers.
+  void add_b(const float* low, int64_t count, int64_t stride, float* y) const;
 
   /// Y += B (A X) for all rows of x, which have the shifts of offset 128; y: rows of `stride` numbers. On the calling thread.
   void add_rows(const FewRowsOperand& x, int64_t stride, float* y) const;
@@ -66,13 +61,10 @@ class LowRankBlocks {
 
   void pack_a(const at::Tensor& a);
   void pack_b(const at::Tensor& b, Piece& piece);
-  void add_pieces(const float* low, int64_t count, int64_t begin, int64_t end, int64_t stride,
-                  float* y) const;
 
   int64_t in_ = 0;
   int64_t out_ = 0;
   int64_t groups_ = 0;
-  bool aligned_ = true;
   float unit_ = 1;  // what 1 is multiplied with in a_, a power of two
   std::vector<std::byte> a_;
   std::vector<std::byte> b_;
