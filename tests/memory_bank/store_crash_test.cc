@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include "alluvium/memory_bank/kv_record.h"
@@ -52,6 +53,7 @@ int64_t write_and_kill(const std::string& directory, int acks, useconds_t pause_
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) {
+    at::set_num_threads(1);  // the parent's pool of threads is not there
     ::close(ends[0]);
     try {
       write_forever(directory, ends[1]);
