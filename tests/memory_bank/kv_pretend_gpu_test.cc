@@ -3,6 +3,7 @@
 
 #include <ATen/ops/allclose.h>
 
+#include "alluvium/memory_bank/blend.h"
 #include "kv/budget.h"
 #include "kv/observer.h"
 #include "support/pretend_gpu.h"
@@ -66,6 +67,30 @@ TEST_CASE("kv: on a pretended GPU every part of the codec does", "[memory_bank][
   }
   SECTION("fewer key channels") { options.key_channels = 0.5; }
   check_alike(there, on_cpu, "kv", options);
+}
+
+TEST_CASE("kv: on a pretended GPU sequences are blended and reused as on the CPU",
+          "[memory_bank][kv][pretend]") {
+  const auto ask_all = [](const TinyModel& model) {
+    const auto codec = model.make("kv");
+    const Memories memories = compress(*codec, {chunk_of(10, 20), chunk_of(50, 7)});
+    const std::vector<int64_t> chunks = {1, 2};
+    memory_bank::MemoryCache variants(std::size_t{1} << 30);
+    std::vector<at::Tensor> logits = {
+        model.ask(memory_bank::start_blended(*model.decoder, *codec, memories, 8, 0.4).cache)};
+    for (int round = 0; round < 2; ++round) {
+      auto reused =
+          memory_bank::start_reused(*model.decoder, *codec, memories, chunks, 8, 1, variants);
+      CHECK(reused.recomputed == (round == 0 ? 20 : 0));
+      logits.push_back(model.ask(std::move(reused.cache)));
+    }
+    return logits;
+  };
+  const auto expected = ask_all(TinyModel(4));
+  const auto there = ask_all(TinyModel(4, pretend_gpu()));
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    CHECK(difference(there[i].cpu(), expected[i]) < 5e-3);
+  }
 }
 
 }  // namespace alluvium::tests
