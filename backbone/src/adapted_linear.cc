@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
 
 #include "adapter_stack.h"
+#include "alluvium/backbone/parallel.h"
 #include "block_matrix.h"
 #include "low_rank_blocks.h"
 #include "row_kernels.h"

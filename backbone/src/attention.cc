@@ -5,7 +5,6 @@
 #include <limits>
 #include <tuple>
 
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/amax.h>
@@ -19,6 +18,7 @@
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/zeros.h>
 
+#include "alluvium/backbone/parallel.h"
 #include "flash_kernels.h"
 
 namespace alluvium::backbone {

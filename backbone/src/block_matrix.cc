@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include <ATen/Parallel.h>
-
+#include "alluvium/backbone/parallel.h"
 #include "alluvium/core/error.h"
 #include "block_kernels.h"
 #include "few_rows_space.h"

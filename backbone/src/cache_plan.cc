@@ -5,11 +5,11 @@
 #include <functional>
 #include <numeric>
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
 
+#include "alluvium/backbone/parallel.h"
 #include "alluvium/core/error.h"
 #include "row_ops.h"
 

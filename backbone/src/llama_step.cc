@@ -3,10 +3,10 @@
 #include <cmath>
 #include <vector>
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
 #include "adapter_stack.h"
+#include "alluvium/backbone/parallel.h"
 #include "alluvium/core/error.h"
 #include "llama_decoder.h"
 #include "row_kernels.h"

@@ -1,6 +1,5 @@
 #include "row_ops.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
@@ -9,6 +8,7 @@
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/silu.h>
 
+#include "alluvium/backbone/parallel.h"
 #include "alluvium/core/error.h"
 #include "row_kernels.h"
 #include "row_kernels_cuda.h"

@@ -4,11 +4,11 @@
 #include <atomic>
 #include <vector>
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
 #include <c10/core/InferenceMode.h>
 
+#include "alluvium/backbone/parallel.h"
 #include "alluvium/core/clock.h"
 #include "alluvium/core/error.h"
 

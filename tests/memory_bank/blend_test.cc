@@ -217,6 +217,8 @@ TEST_CASE("reuse: a variant's attention adds up to its tokens but for what the p
     const double to_others = context.before[0].attention[l] + context.before[1].attention[l];
     outward += to_others / kLayers;
     CHECK(context.within[l] > 0);
+    // Of 33 tokens and of 7, to which a decoder of random weights pays heed alike.
+    CHECK(context.before[0].attention[l] > context.before[1].attention[l]);
     CHECK(to_others > 0);
     CHECK(context.within[l] + to_others < 20);
   }

@@ -4,13 +4,13 @@
 #include <cmath>
 #include <numeric>
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/abs.h>
 #include <ATen/ops/all.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 
+#include "alluvium/backbone/parallel.h"
 #include "alluvium/core/error.h"
 #include "kv/compensation.h"
 #include "kv/entropy.h"

@@ -19,6 +19,7 @@ enum class Compose {
 /// In the order of the enumeration.
 const std::vector<std::string>& compose_words();
 
+/// The word that parse_compose() reads it from.
 const std::string& compose_word(Compose compose);
 
 /// Throws InvalidArgument on an unknown word, naming those there are.
